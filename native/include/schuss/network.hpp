@@ -1,0 +1,51 @@
+// What a network is to the core: layer sizes, formulas by name, and where W_l and b_l lie in the flat vector.
+#pragma once
+
+#include <stdexcept>
+#include <vector>
+
+#include "schuss/types.hpp"
+
+namespace schuss {
+
+// The numbers are part of the Python contract (activations.py, losses.py).
+enum class Activation { identity = 0, logistic = 1, tanh = 2, relu = 3, softmax = 4 };
+enum class Loss { squared_error = 0, log_loss = 1 };
+
+// Layers are numbered 1..L; layer 0 is the input. W_l is (inputs(l), outputs(l)), row-major, and b_l follows it.
+class Network {
+ public:
+  Network(std::vector<index> sizes, std::vector<Activation> activations, Loss loss)
+      : sizes_(std::move(sizes)), activations_(std::move(activations)), loss_(loss) {
+    if (sizes_.size() < 2) throw std::invalid_argument("layer_sizes needs at least an input and an output");
+    if (activations_.size() != sizes_.size() - 1)
+      throw std::invalid_argument("activations needs one entry for each layer but the input");
+    for (index n : sizes_)
+      if (n < 1) throw std::invalid_argument("layer_sizes must be positive");
+    for (std::size_t l = 0; l + 1 < activations_.size(); ++l)
+      if (activations_[l] == Activation::softmax) throw std::invalid_argument("softmax is for the output layer");
+    offsets_.push_back(0);
+    for (index l = 1; l <= layers(); ++l) offsets_.push_back(offsets_.back() + (inputs(l) + 1) * outputs(l));
+  }
+
+  index layers() const { return static_cast<index>(sizes_.size()) - 1; }
+  index width(index l) const { return sizes_[static_cast<std::size_t>(l)]; }
+  index inputs(index l) const { return width(l - 1); }
+  index outputs(index l) const { return width(l); }
+  index features() const { return sizes_.front(); }
+  index targets() const { return sizes_.back(); }
+  Activation activation(index l) const { return activations_[static_cast<std::size_t>(l) - 1]; }
+  Loss loss() const { return loss_; }
+
+  index weights(index l) const { return offsets_[static_cast<std::size_t>(l) - 1]; }
+  index bias(index l) const { return weights(l) + inputs(l) * outputs(l); }
+  index parameters() const { return offsets_.back(); }
+
+ private:
+  std::vector<index> sizes_;
+  std::vector<Activation> activations_;
+  Loss loss_;
+  std::vector<index> offsets_;
+};
+
+}  // namespace schuss

@@ -1,0 +1,265 @@
+// The Python module: checks dtypes, shapes and ranges, then works without the GIL.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <string>
+
+#include "engine/engine.hpp"
+#include "engine/measure.hpp"
+#include "team/interrupt.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace schuss {
+namespace {
+
+using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
+using Labels = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Order = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Numbers = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using ConstVector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using ConstMatrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void require(bool holds, const std::string& message) {
+  if (!holds) throw nb::value_error(message.c_str());
+}
+
+template <class Array>
+void require_length(const Array& array, index n, const char* name) {
+  require(static_cast<index>(array.shape(0)) == n, std::string(name) + " must have " + std::to_string(n) +
+                                                       " elements, got " + std::to_string(array.shape(0)));
+}
+
+// Asks Python whether a signal's handler raised, or, away from the main thread, whether Ctrl-C was pressed.
+// The exception stays pending in this thread until raise_pending().
+class InterruptCheck {
+ public:
+  bool operator()() const {
+    const nb::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) return true;
+    if (interrupts_seen() == at_start_) return false;
+    const nb::object threading = nb::module_::import_("threading");
+    if (threading.attr("current_thread")().is(threading.attr("main_thread")())) return false;
+    const nb::object signal = nb::module_::import_("signal");
+    if (!signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"))) return false;
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return true;
+  }
+
+ private:
+  unsigned at_start_ = interrupts_seen();
+};
+
+void raise_pending() {
+  if (PyErr_Occurred()) throw nb::python_error();
+}
+
+template <class T>
+class PyEngine {
+ public:
+  PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, int loss, int kernels, int examples,
+           int matrix, const std::string& isa, const std::vector<std::uintptr_t>& blas, int optimizer, double momentum,
+           double beta2, double epsilon, double alpha)
+      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix), select_isa(isa), routines(blas),
+                {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha}, [this] { return check_(); }) {
+    watch_interrupts();
+  }
+
+  void load(int slot, ConstVector<T> flat) {
+    check_slot(slot);
+    require_length(flat, engine_.network().parameters(), "flat");
+    const nb::gil_scoped_release release;
+    engine_.load(slot, flat.data());
+  }
+  void store(int slot, Vector<T> flat) {
+    check_slot(slot);
+    require_length(flat, engine_.network().parameters(), "flat");
+    const nb::gil_scoped_release release;
+    engine_.store(slot, flat.data());
+  }
+  int slots() const { return engine_.slots(); }
+  std::int64_t steps_taken() const { return engine_.steps_taken(); }
+  void set_steps_taken(std::int64_t steps) { engine_.set_steps_taken(steps); }
+  void set_input(double scale, double shift) {
+    scale_ = scale;
+    shift_ = shift;
+  }
+
+  std::pair<std::string, index> run(AnyMatrix x, nb::object y, Order order, index batch_size, Numbers rates, Numbers losses) {
+    Epoch<T> epoch{examples(x), targets(y, static_cast<index>(x.shape(0))), order.data(),
+                   static_cast<index>(order.shape(0)), batch_size, rates.data(), losses.data()};
+    require(batch_size >= 1, "batch_size must be at least 1, got " + std::to_string(batch_size));
+    require(epoch.examples >= 1, "order must name at least one example");
+    require_length(rates, epoch.steps(), "rates");
+    require_length(losses, epoch.steps(), "losses");
+    for (index i = 0; i < epoch.examples; ++i)
+      require(order.data()[i] >= 0 && order.data()[i] < epoch.x.rows,
+              "order must hold row numbers below " + std::to_string(epoch.x.rows) + ", got " + std::to_string(order.data()[i]));
+    check_ = InterruptCheck();
+    Outcome outcome;
+    {
+      const nb::gil_scoped_release release;
+      outcome = engine_.run(epoch);
+    }
+    raise_pending();
+    return {outcome.ending == Ending::diverged ? "diverged" : "complete", outcome.steps};
+  }
+
+  // y may be None; then `losses` stays as it is
+  void forward(AnyMatrix x, nb::object y, Matrix<T> out, Numbers losses) {
+    const Examples from = examples(x);
+    const Targets<T> to = y.is_none() ? Targets<T>() : targets(y, from.rows);
+    require_length(out, from.rows, "out");
+    require(static_cast<index>(out.shape(1)) == engine_.network().targets(), "out must have one column an output");
+    if (!y.is_none()) require_length(losses, from.rows, "losses");
+    check_ = InterruptCheck();
+    {
+      const nb::gil_scoped_release release;
+      engine_.forward(from, to, out.data(), y.is_none() ? nullptr : losses.data());
+    }
+    raise_pending();
+  }
+
+  void gradient(AnyMatrix x, nb::object y, Vector<T> flat, Numbers losses) {
+    const Examples from = examples(x);
+    const Targets<T> to = targets(y, from.rows);
+    require_length(flat, engine_.network().parameters(), "flat");
+    require_length(losses, from.rows, "losses");
+    check_ = InterruptCheck();
+    {
+      const nb::gil_scoped_release release;
+      engine_.gradient(from, to, flat.data(), losses.data());
+    }
+    raise_pending();
+  }
+
+  void apply(ConstVector<T> flat, double rate, index batch_size) {
+    require_length(flat, engine_.network().parameters(), "flat");
+    const nb::gil_scoped_release release;
+    engine_.apply(flat.data(), rate, batch_size);
+  }
+
+ private:
+  static Network network(const std::vector<index>& sizes, const std::vector<int>& activations, int loss) {
+    std::vector<Activation> functions;
+    for (int f : activations) functions.push_back(static_cast<Activation>(f));
+    return {sizes, functions, static_cast<Loss>(loss)};
+  }
+  static Plan plan(int kernels, int examples, int matrix) {
+    require(examples >= 1 && matrix >= 1, "a plan needs at least one thread");
+    return {static_cast<Kernels>(kernels), examples, matrix};
+  }
+  static Blas<T> routines(const std::vector<std::uintptr_t>& addresses) {
+    if (addresses.empty()) return {};
+    require(addresses.size() == 3, "blas must be the addresses of gemm, gemv and ger");
+    return {reinterpret_cast<typename Blas<T>::Gemm>(addresses[0]), reinterpret_cast<typename Blas<T>::Gemv>(addresses[1]),
+            reinterpret_cast<typename Blas<T>::Ger>(addresses[2])};
+  }
+  void check_slot(int slot) const {
+    require(slot >= 0 && slot < slots(), "slot must be below " + std::to_string(slots()) + ", got " + std::to_string(slot));
+  }
+
+  Examples examples(const AnyMatrix& x) const {
+    Examples e;
+    if (x.dtype() == nb::dtype<float>()) e.type = Element::float32;
+    else if (x.dtype() == nb::dtype<double>()) e.type = Element::float64;
+    else if (x.dtype() == nb::dtype<std::uint8_t>()) e.type = Element::uint8;
+    else throw nb::type_error("X must be float32, float64 or uint8");
+    require(x.shape(1) == static_cast<std::size_t>(engine_.network().features()),
+            "X must have " + std::to_string(engine_.network().features()) + " columns, got " + std::to_string(x.shape(1)));
+    require(x.shape(1) == 1 || x.stride(1) == 1, "X must hold each row contiguously");
+    e.data = x.data();
+    e.rows = static_cast<index>(x.shape(0));
+    e.features = static_cast<index>(x.shape(1));
+    e.stride = static_cast<index>(x.stride(0));
+    e.scale = scale_;
+    e.shift = shift_;
+    return e;
+  }
+
+  Targets<T> targets(const nb::object& y, index rows) const {
+    Labels labels;
+    const index outputs = engine_.network().targets();
+    if (nb::try_cast(y, labels, false)) {
+      require_length(labels, rows, "y");
+      const index classes = outputs == 1 ? 2 : outputs;
+      for (index i = 0; i < rows; ++i)
+        require(labels.data()[i] >= 0 && labels.data()[i] < classes,
+                "y must hold class numbers below " + std::to_string(classes) + ", got " + std::to_string(labels.data()[i]));
+      return {labels.data(), nullptr};
+    }
+    ConstMatrix<T> dense;
+    if (!nb::try_cast(y, dense, false)) throw nb::type_error("y must be an int32 vector or a matrix of the network's dtype");
+    require_length(dense, rows, "y");
+    require(static_cast<index>(dense.shape(1)) == outputs,
+            "y must have " + std::to_string(outputs) + " columns, got " + std::to_string(dense.shape(1)));
+    return {nullptr, dense.data()};
+  }
+
+  InterruptCheck check_;
+  double scale_ = 1.0;
+  double shift_ = 0.0;
+  Engine<T> engine_;
+};
+
+template <class T>
+void bind_engine(nb::module_& m, const char* name) {
+  using E = PyEngine<T>;
+  nb::class_<E>(m, name)
+      .def(nb::init<const std::vector<index>&, const std::vector<int>&, int, int, int, int, const std::string&,
+                    const std::vector<std::uintptr_t>&, int, double, double, double, double>(),
+           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "isa"_a, "blas"_a, "optimizer"_a,
+           "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a)
+      .def("load", &E::load, "slot"_a, "flat"_a)
+      .def("store", &E::store, "slot"_a, "flat"_a)
+      .def("set_input", &E::set_input, "scale"_a, "shift"_a)
+      .def_prop_ro("slots", &E::slots)
+      .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
+      .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a)
+      .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a)
+      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a)
+      .def("apply", &E::apply, "flat"_a, "rate"_a, "batch_size"_a);
+}
+
+template <class T>
+void elementary(const std::string& isa, int which, ConstVector<T> x, Vector<T> out) {
+  require_length(out, static_cast<index>(x.shape(0)), "out");
+  select_isa(isa).table<T>().elementary(static_cast<Elementary>(which), static_cast<index>(x.shape(0)), x.data(), out.data());
+}
+
+}  // namespace
+}  // namespace schuss
+
+NB_MODULE(_core, m) {
+  using namespace schuss;
+  bind_engine<float>(m, "EngineF32");
+  bind_engine<double>(m, "EngineF64");
+  m.def("isas", [] {
+    std::vector<std::tuple<std::string, std::string, bool, bool>> all;
+    for (const Isa& isa : isas())
+      all.emplace_back(std::string(isa.name), std::string(isa.needs), isa.fused, isa.available());
+    return all;
+  });
+  m.def("select_isa", [](const std::string& name) { return std::string(select_isa(name).name); }, "name"_a);
+  m.def("allowed_cores", &allowed_cores);
+  m.def("measure_peak", [](const std::string& isa, int threads, double seconds, bool float64) {
+    const Isa& chosen = select_isa(isa);
+    const nb::gil_scoped_release release;
+    return float64 ? measure_peak(*chosen.float64, threads, seconds) : measure_peak(*chosen.float32, threads, seconds);
+  }, "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
+  m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
+  m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, "out"_a);
+  m.def("elementary", &elementary<double>, "isa"_a, "which"_a, "x"_a, "out"_a);
+}

@@ -1,0 +1,196 @@
+#include "engine.hpp"
+
+#include <cmath>
+
+#include "batch_blas.hpp"
+#include "native_step.hpp"
+#include "per_example.hpp"
+
+namespace schuss {
+namespace {
+
+// Rows of a block in passes without learning; each group has at least a few register tiles of its own.
+constexpr index kBlockRows = 192;
+
+template <class T>
+std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas,
+                                   Optimizer optimizer) {
+  const index groups = plan.examples;
+  switch (plan.kernels) {
+    case Kernels::naive:
+      return std::make_unique<PerExampleStep<T, NaiveProducts<T>>>(network, isa.table<T>(), groups, optimizer,
+                                                                   NaiveProducts<T>{});
+    case Kernels::gemv:
+      return std::make_unique<PerExampleStep<T, GemvProducts<T>>>(network, isa.table<T>(), groups, optimizer,
+                                                                  GemvProducts<T>{blas});
+    case Kernels::gemm: return std::make_unique<BatchBlasStep<T>>(network, isa.table<T>(), groups, optimizer, blas);
+    case Kernels::native: break;
+  }
+  return std::make_unique<NativeStep<T>>(network, isa.table<T>(), groups, plan.matrix, optimizer);
+}
+
+index weight_rows(const Network& network) {
+  index rows = 0;
+  for (index l = 1; l <= network.layers(); ++l) rows += network.inputs(l);
+  return rows;
+}
+
+}  // namespace
+
+template <class T>
+Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas,
+                  const OptimizerSettings& optimizer, std::function<bool()> interrupted)
+    : network_(network),
+      plan_(plan),
+      optimizer_(optimizer),
+      stop_(std::move(interrupted)),
+      team_(plan.examples * plan.matrix),
+      all_(team_.make_barrier(team_.size())),
+      step_(make_step<T>(network, plan, isa, blas, optimizer.kind)),
+      squares_(optimizer.alpha > 0 ? weight_rows(network) : 0) {
+  for (int g = 0; g < plan.examples; ++g)
+    meets_.push_back(plan.matrix > 1 ? &team_.make_barrier(plan.matrix) : nullptr);
+}
+
+template <class T>
+Place Engine<T>::place(int thread) {
+  const int group = thread / plan_.matrix;
+  return {group, plan_.examples, thread % plan_.matrix, plan_.matrix, meets_[static_cast<std::size_t>(group)], &stop_};
+}
+
+template <class T>
+void Engine<T>::load(int slot, const T* flat) {
+  const std::lock_guard lock(mutex_);
+  step_->load(slot, flat);
+}
+
+template <class T>
+void Engine<T>::store(int slot, T* flat) {
+  const std::lock_guard lock(mutex_);
+  step_->store(slot, flat);
+}
+
+template <class T>
+void Engine<T>::reserve(index rows) {
+  if (losses_.size() < rows) losses_ = Buffer<double>(rows);
+  step_->reserve(rows);
+}
+
+template <class T>
+Update<T> Engine<T>::update_for(double rate, index count) const {
+  if (optimizer_.kind == Optimizer::adam) {
+    const double t = static_cast<double>(steps_taken_);
+    rate *= std::sqrt(1 - std::pow(optimizer_.beta2, t)) / (1 - std::pow(optimizer_.momentum, t));
+  }
+  return {optimizer_.kind,
+          static_cast<T>(rate),
+          static_cast<T>(optimizer_.momentum),
+          static_cast<T>(optimizer_.beta2),
+          static_cast<T>(optimizer_.epsilon),
+          static_cast<T>(optimizer_.alpha / static_cast<double>(count))};
+}
+
+// Added in a fixed order: examples ascending, then the rows of the weights ascending.
+template <class T>
+double Engine<T>::mean_loss(const Batch<T>& batch) const {
+  double sum = 0, penalty = 0;
+  for (index b = 0; b < batch.count; ++b) sum += losses_[b];
+  for (index k = 0; k < squares_.size(); ++k) penalty += squares_[k];
+  return (sum + 0.5 * optimizer_.alpha * penalty) / static_cast<double>(batch.count);
+}
+
+// The two barriers of a step; true when it was applied and its loss is finite. What the threads decide by is
+// written before a barrier and read after it: the stop signal is raised before the first only, diverged_ is
+// written between the two.
+template <class T>
+bool Engine<T>::train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss) {
+  step_->propagate(me, batch, losses_.data());
+  if (squares_.size() > 0) step_->squares(me, squares_.data());
+  all_.wait();
+  const bool stopped = stop_.raised();
+  if (!stopped) {
+    if (me.thread() == 0) {
+      *loss = mean_loss(batch);
+      diverged_ = !std::isfinite(*loss);
+    }
+    step_->update(me, batch, u);
+  }
+  all_.wait();
+  return !stopped && !diverged_;
+}
+
+template <class T>
+Outcome Engine<T>::run(const Epoch<T>& epoch) {
+  const std::lock_guard lock(mutex_);
+  reserve(std::min(epoch.batch, epoch.examples));
+  stop_.reset();
+  diverged_ = false;
+  const std::int64_t before = steps_taken_;
+  Outcome outcome;
+  Update<T> u;  // of the current step; written by thread 0 between steps
+  team_.run([&](int thread) {
+    const Place me = place(thread);
+    for (index s = 0; s < epoch.steps(); ++s) {
+      const index first = s * epoch.batch;
+      const index count = std::min(epoch.batch, epoch.examples - first);
+      const Batch<T> batch{epoch.x, epoch.y, epoch.order + first, 0, count};
+      if (thread == 0) {
+        steps_taken_ = before + s + 1;
+        u = update_for(epoch.rates[s], count);
+      }
+      if (!train_step(me, batch, u, epoch.losses + s)) break;
+      if (thread == 0) outcome.steps = s + 1;
+    }
+  });
+  if (stop_.raised()) {
+    steps_taken_ = before + outcome.steps;
+    outcome.ending = Ending::interrupted;
+  } else if (diverged_) {
+    outcome.ending = Ending::diverged;
+  }
+  return outcome;
+}
+
+// Blocks of rows in turn; the groups meet nowhere, so no block waits for another.
+template <class T>
+bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* losses) {
+  const std::lock_guard lock(mutex_);
+  const index block = kBlockRows * plan_.examples;
+  reserve(std::min(block, x.rows));
+  stop_.reset();
+  team_.run([&](int thread) {
+    const Place me = place(thread);
+    for (index first = 0; first < x.rows; first += block)
+      step_->forward(me, {x, y, nullptr, first, std::min(block, x.rows - first)}, out + first * network_.targets(),
+                     losses ? losses + first : nullptr);
+  });
+  return !stop_.raised();
+}
+
+template <class T>
+bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses) {
+  const std::lock_guard lock(mutex_);
+  reserve(x.rows);
+  stop_.reset();
+  const Batch<T> batch{x, y, nullptr, 0, x.rows};
+  team_.run([&](int thread) {
+    const Place me = place(thread);
+    step_->propagate(me, batch, losses);
+    all_.wait();
+    if (!stop_.raised()) step_->gradient(me, batch, flat);
+  });
+  return !stop_.raised();
+}
+
+template <class T>
+void Engine<T>::apply(const T* flat, double rate, index batch) {
+  const std::lock_guard lock(mutex_);
+  ++steps_taken_;
+  const Update<T> u = update_for(rate, batch);
+  team_.run([&](int thread) { step_->apply(place(thread), flat, u); });
+}
+
+template class Engine<float>;
+template class Engine<double>;
+
+}  // namespace schuss

@@ -1,0 +1,99 @@
+// The engine: one network's parameters and optimizer state, a plan, and a team of threads that runs whole epochs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "../team/fork_mutex.hpp"
+#include "../team/team.hpp"
+#include "schuss/blas.hpp"
+#include "schuss/buffer.hpp"
+#include "step.hpp"
+
+namespace schuss {
+
+// The numbers are part of the Python contract (plan.py).
+enum class Kernels { naive = 0, gemv = 1, gemm = 2, native = 3 };
+
+struct Plan {
+  Kernels kernels = Kernels::native;
+  int examples = 1;
+  int matrix = 1;  // threads of the team; for gemv and gemm BLAS has its own, and this is 1
+};
+
+// Numbers that stay the same over a training; the formulas are in kernels/optimizer.inl.
+struct OptimizerSettings {
+  Optimizer kind = Optimizer::sgd;
+  double momentum = 0;  // Adam: beta_1
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double alpha = 0;  // adds alpha / (2 B) ||W||^2 to each minibatch's loss
+};
+
+template <class T>
+struct Epoch {
+  Examples x;
+  Targets<T> y;
+  const std::int64_t* order = nullptr;  // rows, in the order of training
+  index examples = 0;
+  index batch = 0;  // the last minibatch may be shorter
+  const double* rates = nullptr;   // one a step
+  double* losses = nullptr;        // one a step, mean over the minibatch, before its update
+
+  index steps() const { return ceil_div(examples, batch); }
+};
+
+enum class Ending { complete, interrupted, diverged };
+
+struct Outcome {
+  Ending ending = Ending::complete;
+  index steps = 0;  // applied, each with a finite loss
+};
+
+template <class T>
+class Engine {
+ public:
+  Engine(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas, const OptimizerSettings& optimizer,
+         std::function<bool()> interrupted);
+
+  const Network& network() const { return network_; }
+  int slots() const { return 1 + state_slots(optimizer_.kind); }
+  // Slot 0: the flat parameters; 1 and 2: the optimizer's state of the same shape.
+  void load(int slot, const T* flat);
+  void store(int slot, T* flat);
+  std::int64_t steps_taken() const { return steps_taken_; }
+  void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
+
+  // Trains until the end, an interrupt, or a loss that is not finite; after either of the last two the
+  // parameters are not to be relied on (the diverged step has been applied).
+  Outcome run(const Epoch<T>& epoch);
+  // Output activations (rows x targets) and, where y is given, the examples' losses. False when interrupted.
+  bool forward(const Examples& x, const Targets<T>& y, T* out, double* losses);
+  // Mean gradient over all the rows as one minibatch, and the examples' losses.
+  bool gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses);
+  void apply(const T* flat, double rate, index batch);
+
+ private:
+  Place place(int thread);
+  Update<T> update_for(double rate, index count) const;
+  double mean_loss(const Batch<T>& batch) const;
+  bool train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss);
+  void reserve(index rows);
+
+  const Network network_;
+  const Plan plan_;
+  const OptimizerSettings optimizer_;
+  std::int64_t steps_taken_ = 0;
+  ForkMutex mutex_;
+  StopSignal stop_;
+  Team team_;
+  Barrier& all_;
+  std::vector<Barrier*> meets_;  // one a group
+  std::unique_ptr<Step<T>> step_;
+  Buffer<double> losses_;   // of the current minibatch's examples
+  Buffer<double> squares_;  // of the weights' rows, when alpha > 0
+  bool diverged_ = false;
+};
+
+}  // namespace schuss

@@ -1,0 +1,83 @@
+// The native step: two barriers, no gradient copies, the update fused.
+//
+//   propagate  each group carries its slice of the minibatch forward through every layer and back to the first
+//              hidden layer's delta; its members share each product by panels of the output
+//   update     every thread owns tiles of every W: sums a^T delta over the whole minibatch and applies the
+//              optimizer to the tile in place
+//
+// W_l is kept packed for the whole training, as panels of its outputs for the forward product and, from the second
+// layer on, transposed as panels of its inputs for delta. Both orders are written by the update.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "../partition/range.hpp"
+#include "schuss/buffer.hpp"
+#include "schuss/packing.hpp"
+#include "step.hpp"
+
+namespace schuss {
+
+template <class T>
+class NativeStep final : public Step<T> {
+ public:
+  NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members, Optimizer optimizer);
+
+  void load(int slot, const T* flat) override;
+  void store(int slot, T* flat) const override;
+  void reserve(index rows) override;
+  void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
+  void propagate(const Place&, const Batch<T>&, double* losses) override;
+  void squares(const Place&, double* rows) override;
+  void update(const Place&, const Batch<T>&, const Update<T>&) override;
+  void gradient(const Place&, const Batch<T>&, T* flat) override;
+  void apply(const Place&, const T* flat, const Update<T>&) override;
+
+ private:
+  struct Parameters {
+    Buffer<T> weights;  // packed
+    Buffer<T> bias;     // padded to whole vectors
+  };
+  struct Layer {
+    Packing packing;                   // of W: inputs deep, outputs wide
+    Packing transposed;                // of W^T: outputs deep, inputs wide
+    std::array<Parameters, 3> slot;    // parameters, then the optimizer's state
+    Buffer<T> transposed_weights;      // empty in the first layer
+    index stride = 0;                  // between rows of a and delta
+    Buffer<T> a;
+    Buffer<T> delta;
+  };
+  struct Tile {
+    index layer;
+    index panel;
+    Range rows;  // inputs of the layer
+  };
+
+  Layer& layer(index l) { return layers_[static_cast<std::size_t>(l)]; }
+  const Layer& layer(index l) const { return layers_[static_cast<std::size_t>(l)]; }
+  T* a_row(index l, index b) { return layer(l).a.data() + b * layer(l).stride; }
+  T* delta_row(index l, index b) { return layer(l).delta.data() + b * layer(l).stride; }
+  Range slice(const Place&, index count) const;
+  void gather(const Place&, const Batch<T>&, Range);
+  void forward_layers(const Place&, Range);
+  void output_layer(const Batch<T>&, Range, T* out, double* losses);
+  void backward_layers(const Place&, Range);
+  template <class Finish>
+  void multiply(const Place&, Range, Product<T>, const Packing&, const T* panels, T* out, Finish finish);
+  void sum_tile(const Tile&, index count, T* weights, T* bias);
+  void update_tile(const Tile&, const T* weights, const T* bias, const Update<T>&);
+  void transpose_tile(const Tile&);
+  template <class Work>
+  void each_tile(const Place&, Work work);
+
+  const Network network_;
+  const KernelTable<T>& kernels_;
+  const int slots_;
+  index capacity_ = 0;
+  std::vector<Layer> layers_;   // 0 is the input
+  std::vector<Tile> tiles_;     // of every W, layers from the last to the first
+  std::vector<Buffer<T>> scratch_;  // one tile of gradient a thread
+};
+
+}  // namespace schuss

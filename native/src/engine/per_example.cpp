@@ -1,0 +1,151 @@
+#include "per_example.hpp"
+
+namespace schuss {
+
+template <class T>
+void NaiveProducts<T>::forward(const T* w, const T* b, const T* a, T* z, index inputs, index outputs, Range mine) const {
+  for (index j = mine.begin; j < mine.end; ++j) z[j] = b[j];
+  for (index k = 0; k < inputs; ++k)
+    for (index j = mine.begin; j < mine.end; ++j) z[j] += a[k] * w[k * outputs + j];
+}
+
+template <class T>
+void NaiveProducts<T>::backward(const T* w, const T* delta, T* d, index, index outputs, Range mine) const {
+  for (index k = mine.begin; k < mine.end; ++k) {
+    T sum = 0;
+    for (index j = 0; j < outputs; ++j) sum += w[k * outputs + j] * delta[j];
+    d[k] = sum;
+  }
+}
+
+template <class T>
+void NaiveProducts<T>::outer(const T* a, const T* delta, T* g, index inputs, index outputs, Range mine) const {
+  for (index k = 0; k < inputs; ++k)
+    for (index j = mine.begin; j < mine.end; ++j) g[k * outputs + j] += a[k] * delta[j];
+}
+
+// To BLAS, which counts by columns, W is an (outputs x inputs) matrix. Its arguments are not const, but it
+// changes none of its inputs.
+template <class T>
+void GemvProducts<T>::forward(const T* w, const T* b, const T* a, T* z, index inputs, index outputs, Range) const {
+  std::copy_n(b, outputs, z);
+  char as_is = 'N';
+  int m = static_cast<int>(outputs), n = static_cast<int>(inputs), one = 1;
+  T scale = 1, keep = 1;
+  blas.gemv(&as_is, &m, &n, &scale, const_cast<T*>(w), &m, const_cast<T*>(a), &one, &keep, z, &one);
+}
+
+template <class T>
+void GemvProducts<T>::backward(const T* w, const T* delta, T* d, index inputs, index outputs, Range) const {
+  char transposed = 'T';
+  int m = static_cast<int>(outputs), n = static_cast<int>(inputs), one = 1;
+  T scale = 1, keep = 0;
+  blas.gemv(&transposed, &m, &n, &scale, const_cast<T*>(w), &m, const_cast<T*>(delta), &one, &keep, d, &one);
+}
+
+template <class T>
+void GemvProducts<T>::outer(const T* a, const T* delta, T* g, index inputs, index outputs, Range) const {
+  int m = static_cast<int>(outputs), n = static_cast<int>(inputs), one = 1;
+  T scale = 1;
+  blas.ger(&m, &n, &scale, const_cast<T*>(delta), &one, const_cast<T*>(a), &one, g, &m);
+}
+
+template <class T, class Products>
+PerExampleStep<T, Products>::PerExampleStep(const Network& network, const KernelTable<T>& kernels, index groups,
+                                            Optimizer optimizer, Products products)
+    : FlatStep<T>(network, kernels, groups, optimizer), products_(products) {
+  for (index g = 0; g < groups; ++g) {
+    Scratch& scratch = scratch_.emplace_back();
+    for (index l = 0; l <= network.layers(); ++l) {
+      scratch.a.emplace_back(round_up(network.width(l), kernels.lanes));
+      scratch.delta.emplace_back(round_up(network.width(l), kernels.lanes));
+    }
+  }
+}
+
+template <class T, class Products>
+template <class Work>
+void PerExampleStep<T, Products>::each_example(const Place& me, const Batch<T>& batch, Work work) {
+  Scratch& scratch = scratch_[static_cast<std::size_t>(me.group)];
+  const Range mine = split(batch.count, me.groups, me.group);
+  for (index b = mine.begin; b < mine.end; ++b) {
+    if (me.member == 0) {
+      scratch.stop = me.stopped();  // decided once, so that all the members leave together
+      gather_example(kernels_, batch, b, network_.targets(), scratch.a[0].data(), scratch.delta.back().data());
+    }
+    me.sync();
+    if (scratch.stop) break;
+    work(b, scratch);
+  }
+}
+
+template <class T, class Products>
+void PerExampleStep<T, Products>::forward_layers(const Place& me, Scratch& s) {
+  for (index l = 1; l <= network_.layers(); ++l) {
+    const std::size_t i = static_cast<std::size_t>(l);
+    const Range mine = split(network_.outputs(l), me.members, me.member, kernels_.lanes);
+    products_.forward(this->w(l), this->b(l), s.a[i - 1].data(), s.a[i].data(), network_.inputs(l), network_.outputs(l), mine);
+    if (l < network_.layers() && !mine.empty())
+      kernels_.activate(network_.activation(l), {1, mine.size(), s.a[i].data() + mine.begin, 0});
+    me.sync();
+  }
+}
+
+template <class T, class Products>
+void PerExampleStep<T, Products>::output_layer(const Place& me, Scratch& s, T* out, double* loss) {
+  if (me.member == 0) {
+    const index n = network_.targets();
+    const Activation f = network_.activation(network_.layers());
+    if (loss) kernels_.output(network_.loss(), f, row(s.a.back(), n), row(s.delta.back(), n), T(1), loss);
+    else kernels_.activate(f, row(s.a.back(), n));
+    if (out) std::copy_n(s.a.back().data(), n, out);
+  }
+  me.sync();
+}
+
+template <class T, class Products>
+void PerExampleStep<T, Products>::backward_layers(const Place& me, Scratch& s) {
+  T* partial = this->partial(me.group);
+  for (index l = network_.layers(); l >= 1; --l) {
+    const std::size_t i = static_cast<std::size_t>(l);
+    const index inputs = network_.inputs(l), outputs = network_.outputs(l);
+    const Range out = split(outputs, me.members, me.member);
+    products_.outer(s.a[i - 1].data(), s.delta[i].data(), partial + network_.weights(l), inputs, outputs, out);
+    for (index j = out.begin; j < out.end; ++j) partial[network_.bias(l) + j] += s.delta[i][j];
+    if (l == 1) break;
+    const Range in = split(inputs, me.members, me.member, kernels_.lanes);
+    products_.backward(this->w(l), s.delta[i].data(), s.delta[i - 1].data(), inputs, outputs, in);
+    if (!in.empty())
+      kernels_.derivative(network_.activation(l - 1), {1, in.size(), s.delta[i - 1].data() + in.begin, 0},
+                          {1, in.size(), s.a[i - 1].data() + in.begin, 0});
+    me.sync();
+  }
+  me.sync();
+}
+
+template <class T, class Products>
+void PerExampleStep<T, Products>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
+  each_example(me, batch, [&](index b, Scratch& s) {
+    forward_layers(me, s);
+    output_layer(me, s, out ? out + b * network_.targets() : nullptr, losses ? losses + b : nullptr);
+  });
+}
+
+template <class T, class Products>
+void PerExampleStep<T, Products>::propagate(const Place& me, const Batch<T>& batch, double* losses) {
+  const Range mine = split(network_.parameters(), me.members, me.member);
+  std::fill_n(this->partial(me.group) + mine.begin, mine.size(), T(0));
+  me.sync();
+  each_example(me, batch, [&](index b, Scratch& s) {
+    forward_layers(me, s);
+    output_layer(me, s, nullptr, losses + b);
+    backward_layers(me, s);
+  });
+}
+
+template class PerExampleStep<float, NaiveProducts<float>>;
+template class PerExampleStep<double, NaiveProducts<double>>;
+template class PerExampleStep<float, GemvProducts<float>>;
+template class PerExampleStep<double, GemvProducts<double>>;
+
+}  // namespace schuss

@@ -1,0 +1,72 @@
+// One strategy's step. Every function is called by all the threads of the team together; between propagate and
+// what follows it the engine puts a barrier, and another one after that.
+#pragma once
+
+#include <algorithm>
+
+#include "../kernels/table.hpp"
+#include "../team/barrier.hpp"
+#include "../team/stop.hpp"
+#include "schuss/batch.hpp"
+#include "schuss/network.hpp"
+
+namespace schuss {
+
+// A thread's place: group `group` of `groups` works on its share of the examples, in it `member` of `members`
+// on its share of each matrix operation.
+struct Place {
+  index group = 0;
+  index groups = 1;
+  index member = 0;
+  index members = 1;
+  Barrier* meet = nullptr;  // of this group's members; null when there is one
+  StopSignal* stop = nullptr;
+
+  index thread() const { return group * members + member; }
+  index threads() const { return groups * members; }
+  void sync() const {
+    if (meet) meet->wait();
+  }
+  // True when the step is to be abandoned: work may be left undone, but no barrier left out.
+  bool stopped() const { return thread() == 0 ? stop->poll() : stop->raised(); }
+};
+
+template <class T>
+class Step {
+ public:
+  virtual ~Step() = default;
+
+  // Flat parameters (slot 0) and optimizer state (slots 1, 2) in and out; one thread.
+  virtual void load(int slot, const T* flat) = 0;
+  virtual void store(int slot, T* flat) const = 0;
+  // Makes room for minibatches of `rows` examples; one thread.
+  virtual void reserve(index rows) = 0;
+
+  // Output activations of the batch into `out` (count x targets, row-major) and losses of its examples, each
+  // where the pointer is not null.
+  virtual void forward(const Place&, const Batch<T>&, T* out, double* losses) = 0;
+  // Losses, and all that the weight gradient needs.
+  virtual void propagate(const Place&, const Batch<T>&, double* losses) = 0;
+  // Sum over columns of squared weights, one number a row of every W; reads the weights only.
+  virtual void squares(const Place&, double* rows) = 0;
+  // After propagate: the mean gradient, applied in place, or written to the flat vector.
+  virtual void update(const Place&, const Batch<T>&, const Update<T>&) = 0;
+  virtual void gradient(const Place&, const Batch<T>&, T* flat) = 0;
+  virtual void apply(const Place&, const T* flat, const Update<T>&) = 0;
+};
+
+// Example b of the batch into `x` (features) and, where there are targets, `y` (targets, one-hot for labels).
+template <class T>
+inline void gather_example(const KernelTable<T>& kernels, const Batch<T>& batch, index b, index targets, T* x, T* y) {
+  const index row = batch.row(b);
+  kernels.gather(batch.x, row, x);
+  if (batch.y.dense) {
+    std::copy_n(batch.y.dense + row * targets, targets, y);
+  } else if (batch.y.labels) {
+    std::fill_n(y, targets, T(0));
+    if (targets == 1) y[0] = static_cast<T>(batch.y.labels[row]);
+    else y[batch.y.labels[row]] = T(1);
+  }
+}
+
+}  // namespace schuss

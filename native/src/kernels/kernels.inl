@@ -1,0 +1,28 @@
+// One instruction set's kernels, assembled. Included inside the ISA's own namespace, after kVectorBytes,
+// kTileRows, kPanelVectors, fused() and root(): every function here is a copy of that namespace, so that code
+// built for one instruction set is never linked into another.
+
+#define SCHUSS_INLINE inline __attribute__((always_inline))
+#define SCHUSS_NOINLINE __attribute__((noinline))
+
+#include "pack.inl"
+// then the formulas, each file using those above it
+#include "math.inl"
+#include "row_sum.inl"
+#include "product.inl"
+#include "activation.inl"
+#include "loss.inl"
+#include "optimizer.inl"
+#include "rows.inl"
+#include "peak.inl"
+
+template <class T>
+constexpr KernelTable<T> make_table() {
+  using P = Pack<T>;
+  return {P::lanes,       kPanelVectors,     kTileRows,     product<P>,        activate<P>,     derivative<P>,
+          output<P>,      update<P>,         column_sums<P>, row_squares<P>,   transpose<P>,    gather<T>,
+          arithmetic<P>, elementary<P>};
+}
+
+extern constinit const KernelTable<float> float32_table = make_table<float>();
+extern constinit const KernelTable<double> float64_table = make_table<double>();

@@ -1,0 +1,99 @@
+#include "team.hpp"
+
+#include <unistd.h>
+
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include "denormals.hpp"
+
+namespace schuss {
+namespace {
+
+// Polls before a waiting thread sleeps: some tens of microseconds, the length of a step's shorter phases.
+constexpr int kSpin = 2000;
+
+}  // namespace
+
+int allowed_cores() {
+  const unsigned n = std::thread::hardware_concurrency();  // respects the affinity mask
+  return n == 0 ? 1 : static_cast<int>(n);
+}
+
+// The threads and the two words they meet at. A child of fork inherits the words but not the threads.
+struct Team::Crew {
+  const pid_t owner = getpid();
+  std::vector<std::thread> threads;
+  const std::function<void(int)>* work = nullptr;
+  bool leaving = false;
+  alignas(64) std::atomic<std::uint32_t> call{0};
+  alignas(64) std::atomic<std::uint32_t> busy{0};
+};
+
+Team::Team(int size) : size_(size), spin_(size > allowed_cores() ? 0 : kSpin) {
+  if (size < 1) throw std::invalid_argument("a team needs at least one thread");
+}
+
+Team::~Team() {
+  if (!crew_) return;
+  if (crew_->owner != getpid()) {
+    crew_.release();  // the threads stayed in the parent process; joining them would never end
+    return;
+  }
+  crew_->leaving = true;
+  crew_->call.fetch_add(1, std::memory_order_release);
+  crew_->call.notify_all();
+  for (std::thread& thread : crew_->threads) thread.join();
+}
+
+void Team::start_crew() {
+  if (crew_ && crew_->owner != getpid()) crew_.release();
+  if (crew_) return;
+  crew_ = std::make_unique<Crew>();
+  for (int i = 1; i < size_; ++i) {
+    crew_->threads.emplace_back([this, crew = crew_.get(), i] {
+      FlushDenormals flush;
+      std::uint32_t seen = 0;
+      while (true) {
+        wait_while_equal(crew->call, seen, spin_);
+        ++seen;
+        if (crew->leaving) return;
+        guarded(*crew->work, i);
+        if (crew->busy.fetch_sub(1, std::memory_order_acq_rel) == 1) crew->busy.notify_one();
+      }
+    });
+  }
+}
+
+void Team::guarded(const std::function<void(int)>& work, int thread) {
+  try {
+    work(thread);
+  } catch (...) {
+    if (!failed_.exchange(true)) failure_ = std::current_exception();
+    for (Barrier& barrier : barriers_) barrier.abort();
+  }
+}
+
+void Team::run(const std::function<void(int)>& work) {
+  FlushDenormals flush;
+  failed_ = false;
+  failure_ = nullptr;
+  for (Barrier& barrier : barriers_) barrier.reset();
+  if (size_ > 1) {
+    start_crew();
+    crew_->work = &work;
+    crew_->busy.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
+    crew_->call.fetch_add(1, std::memory_order_acq_rel);
+    crew_->call.notify_all();
+  }
+  guarded(work, 0);
+  if (size_ > 1)
+    for (std::uint32_t left; (left = crew_->busy.load(std::memory_order_acquire)) != 0;)
+      wait_while_equal(crew_->busy, left, spin_);
+  if (failed_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+Barrier& Team::make_barrier(int members) { return barriers_.emplace_back(members, spin_); }
+
+}  // namespace schuss

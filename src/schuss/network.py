@@ -1,0 +1,285 @@
+"""The network: layer sizes, activations, loss, and one flat parameter vector with W_l and b_l as views."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import validation
+from .activations import check_hidden
+from .engine import CpuEngine
+from .losses import check_loss, check_output, default_output
+from .plan import allowed_threads, choose
+
+__all__ = ["Network", "flops_per_example", "start"]
+
+Array = NDArray[Any]
+
+STARTS = ("auto", "glorot_uniform", "he_normal")
+
+
+def flops_per_example(layer_sizes: Sequence[int]) -> int:
+    """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
+    weight gradient, without the delta of the input."""
+    sizes = list(layer_sizes)
+    return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)))
+
+
+def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed: Any) -> Array:
+    """Flat float64 parameters to start from; biases are zero.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int, (n_0, ..., n_L)
+    activations : sequence of str
+    how : {"auto", "glorot_uniform", "he_normal"}
+        Glorot & Bengio 2010: uniform in +-sqrt(6 / (n_in + n_out)). He et al. 2015: normal with variance 2 / n_in.
+        "auto" takes He's for relu layers and Glorot's for others.
+    seed : int, SeedSequence, Generator or None
+    """
+    if how not in STARTS:
+        raise ValueError(f"init must be one of {', '.join(STARTS)}, got {how!r}")
+    rng = np.random.default_rng(seed)
+    parts = []
+    for inputs, outputs, activation in zip(layer_sizes, layer_sizes[1:], activations, strict=False):
+        if how == "he_normal" or (how == "auto" and activation == "relu"):
+            parts.append(rng.standard_normal(inputs * outputs) * np.sqrt(2 / inputs))
+        else:
+            bound = np.sqrt(6 / (inputs + outputs))
+            parts.append(rng.uniform(-bound, bound, inputs * outputs))
+        parts.append(np.zeros(outputs))
+    return np.concatenate(parts)
+
+
+class Network:
+    """A multilayer feedforward network.
+
+    Layer l computes z_l = W_l^T a_{l-1} + b_l and a_l = f(z_l) with W_l of shape (n_{l-1}, n_l); a minibatch is
+    one example a row, Z = A W + b.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int, (n_0, ..., n_L)
+        Features, hidden widths, outputs.
+    activation : {"relu", "logistic", "tanh", "identity"}, default "relu"
+        Of the hidden layers.
+    output_activation : str or None, default None
+        None: softmax with log_loss (logistic for one output); with squared_error logistic when there are
+        `classes`, else identity.
+    loss : {"log_loss", "squared_error"}, default "log_loss"
+    classes : array-like or None, default None
+        Label of each class; `predict` then returns labels.
+    input_scale, input_shift : float, default 1, 0
+        The network sees X * input_scale + input_shift. Part of the model: give `predict` what training got.
+    dtype : {"float32", "float64"}, default "float32"
+    init : {"auto", "glorot_uniform", "he_normal"}, default "auto"
+    seed : int or None, default None
+        Of the starting weights.
+    plan : str, default "auto"
+        See :mod:`schuss.plan`.
+    n_jobs : int or None, default None
+        Threads allowed; see :func:`schuss.plan.allowed_threads`.
+
+    Attributes
+    ----------
+    history : dict of str to list
+        What the last training recorded, one entry an epoch; empty before.
+    trained_plan : str
+        The plan that the last training used; empty before.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        output_activation: str | None = None,
+        loss: str = "log_loss",
+        classes: ArrayLike | None = None,
+        input_scale: float = 1.0,
+        input_shift: float = 0.0,
+        dtype: Any = "float32",
+        init: str = "auto",
+        seed: Any = None,
+        plan: str = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.layer_sizes = validation.layer_sizes(layer_sizes)
+        outputs = self.layer_sizes[-1]
+        self.activation = check_hidden(activation)
+        self.loss_name = check_loss(loss)
+        self.classes = validation.classes(classes, outputs)
+        if output_activation is None:
+            output_activation = default_output(loss, classes=classes is not None, outputs=outputs)
+        self.output_activation = check_output(output_activation, loss)
+        if self.output_activation == "softmax" and outputs < 2:
+            raise ValueError(f"softmax needs at least 2 outputs, got {outputs}")
+        self.dtype = validation.dtype(dtype)
+        self.input_scale, self.input_shift = float(input_scale), float(input_shift)
+        self.plan, self.n_jobs = plan, n_jobs
+        self.history: dict[str, list[float]] = {}
+        self.trained_plan = ""
+        self._parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
+        self._engine: CpuEngine | None = None
+        self._engine_key: Any = None
+        self._engine_ahead = False  # the engine has taken steps that the flat vector has not seen
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Activation of each layer but the input."""
+        return (self.activation,) * (len(self.layer_sizes) - 2) + (self.output_activation,)
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self._parameters)
+
+    @property
+    def flops_per_example(self) -> int:
+        """Floating-point operations of one training step per example."""
+        return flops_per_example(self.layer_sizes)
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters as one read-only vector: W_1 row by row, b_1, W_2, ... Assign to replace them."""
+        if self._engine_ahead and self._engine is not None:
+            self._engine.store(self._parameters)
+            self._engine_ahead = False
+        view = self._parameters.view()
+        view.flags.writeable = False
+        return view
+
+    @parameters.setter
+    def parameters(self, flat: ArrayLike) -> None:
+        given = np.asarray(flat)
+        if given.shape != self._parameters.shape:
+            raise ValueError(f"parameters must have shape {self._parameters.shape}, got {given.shape}")
+        self._parameters = np.array(given, self.dtype)  # arrays handed out before keep what they showed
+        self._engine_ahead = False
+        if self._engine is not None:
+            self._engine.load(self._parameters)
+
+    def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        """W_l (n_{l-1}, n_l) and b_l (n_l,) as views of a flat vector, such as `gradient` returns."""
+        weights, biases, at = [], [], 0
+        for inputs, outputs in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
+            weights.append(flat[at : at + inputs * outputs].reshape(inputs, outputs))
+            at += inputs * outputs
+            biases.append(flat[at : at + outputs])
+            at += outputs
+        return weights, biases
+
+    @property
+    def weights(self) -> list[Array]:
+        """Read-only views W_1, ..., W_L of `parameters`."""
+        return self.split(self.parameters)[0]
+
+    @property
+    def biases(self) -> list[Array]:
+        """Read-only views b_1, ..., b_L of `parameters`."""
+        return self.split(self.parameters)[1]
+
+    def _ready(self, rows: int) -> CpuEngine:
+        """An engine for passes over `rows` examples, with the present parameters."""
+        threads = allowed_threads(self.n_jobs)
+        plan = choose(self.plan, threads=threads, flops_per_example=self.flops_per_example, batch_size=max(rows, 1))
+        key = (self.plan, threads, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
+        # An engine made for more rows serves fewer too.
+        if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
+            parameters = self.parameters
+            self._engine = CpuEngine(
+                self.layer_sizes, self.activations, self.loss_name, self.dtype, plan,
+                scale=self.input_scale, shift=self.input_shift,
+            )  # fmt: skip
+            self._engine.load(parameters)
+            self._engine_key = key
+        return self._engine
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Output activations (n_examples, n_L) of X (n_examples, n_0)."""
+        X = validation.examples(X, self.layer_sizes[0], self.dtype)
+        return self._ready(len(X)).forward(X)[0]
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Labels (n_examples,) of the likeliest classes; the outputs themselves where there are no `classes`."""
+        outputs = self.forward(X)
+        return outputs if self.classes is None else self.classes[most_likely(outputs)]
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Share of labels y (n_examples,) predicted right.
+
+        Raises
+        ------
+        ValueError
+            If the network has no `classes`.
+        """
+        if self.classes is None:
+            raise ValueError("score needs a network with classes")
+        return float(np.mean(self.predict(X) == np.asarray(y)))
+
+    def loss(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Mean loss over the examples.
+
+        Parameters
+        ----------
+        X : array-like, (n_examples, n_0)
+        y : array-like
+            Class numbers (n_examples,) of an integer dtype, or targets (n_examples, n_L); labels where the network
+            has `classes`.
+        """
+        X, targets = self.pair(X, y)
+        return float(np.mean(self._ready(len(X)).forward(X, targets)[1]))
+
+    def gradient(self, X: ArrayLike, y: ArrayLike) -> Array:
+        """Flat gradient (n_parameters,) of the mean loss over the examples, taken as one minibatch."""
+        X, targets = self.pair(X, y)
+        out = np.empty(self.n_parameters, self.dtype)
+        self._ready(len(X)).gradient(X, targets, out)
+        return out
+
+    def step(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.1) -> float:
+        """One step of plain gradient descent on the examples as one minibatch; returns the loss before it.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite; the parameters stay as they were.
+        """
+        X, targets = self.pair(X, y)
+        engine = self._ready(len(X))
+        rows = np.arange(len(X), dtype=np.int64)
+        losses, finite = engine.run(X, targets, rows, len(X), np.array([float(learning_rate)]))
+        if not finite:
+            engine.load(self._parameters)
+            raise FloatingPointError(f"loss is {losses[-1]} after a step with learning_rate {learning_rate}")
+        self._engine_ahead = True
+        return float(losses[0])
+
+    def pair(self, X: ArrayLike, y: ArrayLike, name: str = "") -> tuple[Array, Array]:
+        """X and y checked, as the engine reads them; `name` goes before X and y in messages."""
+        before = f"{name} " if name else ""
+        X = validation.examples(X, self.layer_sizes[0], self.dtype, f"{before}X")
+        return X, validation.targets(y, len(X), self.layer_sizes[-1], self.classes, self.dtype, f"{before}y")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network to a safetensors file; see :mod:`schuss.model_file`."""
+        from .model_file import save
+
+        return save(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.parameters  # noqa: B018  fetches what the engine is ahead by
+        return {**self.__dict__, "_engine": None, "_engine_key": None}
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self.layer_sizes))
+        return f"Network({sizes}, {self.activation}, {self.output_activation}, {self.loss_name}, {self.dtype})"
+
+
+def most_likely(outputs: Array) -> Array:
+    """Class number (n_examples,) of outputs (n_examples, n_L); one output means the second class from 1/2 on."""
+    return (outputs[:, 0] >= 0.5).astype(np.int32) if outputs.shape[1] == 1 else np.argmax(outputs, axis=1)

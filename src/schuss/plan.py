@@ -1,0 +1,148 @@
+"""The plan: who does the arithmetic of a gradient step, and how it is divided among threads."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import joblib
+
+from . import blas
+from .errors import PlanError
+
+__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose"]
+
+#: Kernels -> number in the native core (src/engine/engine.hpp).
+KERNELS = {"naive": 0, "gemv": 1, "gemm": 2, "native": 3}
+
+#: The 2016 study's implementations; T stands for the allowed threads.
+ALIASES = {
+    "serial": "naive:1x1",
+    "multicore": "naive:Tx1",
+    "fast-serial": "gemv:1x1",
+    "fast-parallel": "gemv:1xT",
+    "hybrid": "native",
+}
+
+_ELSEWHERE = ("cuda", "cuda-naive", "gpu", "gpu-optimized")
+_FORM = "KERNELS:EXAMPLESxMATRIX (such as native:2x1), a name (serial, multicore, fast-serial, fast-parallel, hybrid), native or auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`examples` groups of `matrix` threads, with `kernels` doing the arithmetic.
+
+    The minibatch is cut into `examples` slices, one a group; the threads of a group share each matrix operation.
+    """
+
+    kernels: str
+    examples: int
+    matrix: int
+
+    pattern: ClassVar[re.Pattern[str]] = re.compile(r"([a-z-]+):(\d+|T)x(\d+|T)")
+
+    @property
+    def threads(self) -> int:
+        return self.examples * self.matrix
+
+    @property
+    def uses_blas(self) -> bool:
+        return self.kernels in ("gemv", "gemm")
+
+    def __str__(self) -> str:
+        return f"{self.kernels}:{self.examples}x{self.matrix}"
+
+    @classmethod
+    def parse(cls, text: str, threads: int | None = None) -> Plan | None:
+        """Read a plan; None where the choice of E x M is left open (`auto`, `predict`, `native`, `hybrid`).
+
+        Parameters
+        ----------
+        text : str
+            KERNELS:EXAMPLESxMATRIX, a name from ALIASES, "native", "auto" or "predict"; T is `threads`.
+        threads : int or None, default None
+            Threads allowed. None: only the text's form is checked, and T counts as 1.
+
+        Raises
+        ------
+        PlanError
+            If the text is no plan, asks for more threads than allowed, or cannot be had here.
+        """
+        if not isinstance(text, str):
+            raise PlanError(f"plan must be a str, got {type(text).__name__}")
+        name = ALIASES.get(text, text)
+        if name in ("auto", "predict", "native"):
+            return None
+        if name.partition(":")[0] in _ELSEWHERE:
+            raise PlanError(f"plan {text!r} needs the GPU engine, which this version does not have")
+        match = cls.pattern.fullmatch(name)
+        if match is None or match[1] not in KERNELS:
+            raise PlanError(f"plan must be {_FORM}, got {text!r}")
+        examples, matrix = ((threads or 1) if part == "T" else int(part) for part in match.groups()[1:])
+        plan = cls(match[1], examples, matrix)
+        if examples < 1 or matrix < 1:
+            raise PlanError(f"plan needs at least 1 group of 1 thread, got {text!r}")
+        if threads is not None:
+            plan._check(threads)
+        return plan
+
+    def _check(self, threads: int) -> None:
+        if self.threads > threads:
+            raise PlanError(
+                f"plan {self} needs {self.threads} threads, {threads} allowed (n_jobs / --threads, "
+                "OMP_NUM_THREADS, affinity or the cgroup's quota)"
+            )
+        if self.uses_blas:
+            blas.check_threads(self.examples, self.matrix, str(self))
+
+
+def allowed_threads(n_jobs: int | None = None) -> int:
+    """Threads that may be used.
+
+    Parameters
+    ----------
+    n_jobs : int or None, default None
+        A positive number is taken as it is; -1 means all processors allowed, -2 all but one, and so on. None: the
+        environment variable OMP_NUM_THREADS where set (joblib's workers set it), else all processors that
+        affinity and the cgroup's quota allow.
+
+    Raises
+    ------
+    ValueError
+        If n_jobs is 0, no integer, or OMP_NUM_THREADS is no positive integer.
+    """
+    if n_jobs is None:
+        text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        if not text:
+            return int(joblib.cpu_count())
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"OMP_NUM_THREADS must be a positive integer, got {text!r}")
+        return int(text)
+    if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__") or n_jobs == 0:
+        raise ValueError(f"n_jobs must be None or a non-zero integer, got {n_jobs!r}")
+    return int(n_jobs) if n_jobs > 0 else max(1, int(joblib.cpu_count()) + 1 + int(n_jobs))
+
+
+#: A thread is worth waking for this much of a step's work, in floating-point operations: about 50 microseconds
+#: of one core, against the 2 or so that the two barriers take.
+_FLOPS_PER_THREAD = 4e6
+#: Examples that a group needs for its register tiles to be full most of the time.
+_EXAMPLES_PER_GROUP = 16
+
+
+def choose(text: str, *, threads: int, flops_per_example: int, batch_size: int) -> Plan:
+    """The plan that `text` names, or, where it leaves the choice open, the one this rule gives.
+
+    As many threads as have at least 4 MFLOP of the step each; groups of examples as long as each keeps 16 of
+    them; what is left shares the matrix operations. E x M never changes a result, only the time.
+    """
+    plan = Plan.parse(text, threads)
+    if plan is not None:
+        return plan
+    used = max(1, min(threads, int(flops_per_example * batch_size / _FLOPS_PER_THREAD)))
+    examples = max(1, min(used, batch_size // _EXAMPLES_PER_GROUP))
+    while used % examples:
+        examples -= 1
+    return Plan("native", examples, used // examples)

@@ -1,0 +1,117 @@
+"""Checks of what the user hands over; each error names the argument, the rule and the value received."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import DataError
+
+__all__ = ["classes", "class_numbers", "dtype", "examples", "layer_sizes", "positive_integer", "targets"]
+
+Array = NDArray[Any]
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """`value` as an int of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Widths (n_0, ..., n_L), all at least 1, L at least 1."""
+    checked = tuple(positive_integer("layer_sizes", size) for size in sizes)
+    if len(checked) < 2:
+        raise ValueError(f"layer_sizes needs at least an input and an output, got {checked}")
+    return checked
+
+
+def classes(labels: ArrayLike | None, outputs: int) -> Array | None:
+    """Labels (n_classes,) for `outputs` outputs: one each, or two for one output."""
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    expected = 2 if outputs == 1 else outputs
+    if array.shape != (expected,):
+        raise ValueError(f"classes must be {expected} labels for {outputs} outputs, got shape {array.shape}")
+    return array
+
+
+def dtype(name: Any) -> np.dtype[Any]:
+    """float32 or float64."""
+    try:
+        found = np.dtype(name)
+    except TypeError:
+        found = None
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64, got {name!r}")
+    return found  # type: ignore[return-value]
+
+
+def examples(X: ArrayLike, features: int | None, dtype: np.dtype[Any], name: str = "X") -> Array:
+    """X as a (n_examples, features) matrix that the core can read: rows contiguous, float32, float64 or uint8.
+
+    Other integers and booleans become `dtype`. No copy is made where none is needed.
+    """
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2:
+        hint = f"; one example is {name}.reshape(1, -1)" if array.ndim == 1 else ""
+        raise DataError(f"{name} must have 2 dimensions (examples, features), got shape {array.shape}{hint}")
+    if array.shape[0] == 0:
+        raise DataError(f"{name} must hold at least one example, got shape {array.shape}")
+    if features is not None and array.shape[1] != features:
+        raise DataError(f"{name} must have {features} features, got {array.shape[1]}")
+    if array.dtype not in (np.float32, np.float64, np.uint8):
+        array = array.astype(dtype)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise DataError(f"{name} must be finite, got {array[row, column]} in row {row}, column {column}")
+    if not array.dtype.isnative or not array.flags.aligned:
+        array = array.astype(array.dtype.newbyteorder("="))
+    contiguous = array.shape[1] == 1 or array.strides[1] == array.itemsize
+    if not contiguous or array.strides[0] % array.itemsize or array.strides[0] < 0:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
+    """Class number (n_examples,) int32 of each label in y; labels are sorted."""
+    try:
+        numbers = np.searchsorted(labels, y).clip(0, len(labels) - 1)
+        unknown = labels[numbers] != y
+    except TypeError:
+        raise DataError(f"{name} must hold labels like {labels[0]!r}, got dtype {y.dtype}") from None
+    if np.any(unknown):
+        raise DataError(f"{name} must hold labels known to the network, got {y[unknown][0]!r}")
+    return numbers.astype(np.int32)
+
+
+def targets(y: ArrayLike, rows: int, outputs: int, labels: Array | None, dtype: np.dtype[Any], name: str = "y") -> Array:
+    """y as the core reads it: int32 class numbers (rows,), or a (rows, outputs) matrix of `dtype`."""
+    array = np.asarray(y)
+    if array.ndim == 0 or len(array) != rows:
+        raise DataError(f"{name} must have {rows} entries, one an example, got shape {array.shape}")
+    if array.ndim == 1 and labels is not None:
+        return class_numbers(array, labels, name)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold class numbers or numbers, got dtype {array.dtype}")
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        count = 2 if outputs == 1 else outputs
+        if array.min() < 0 or array.max() >= count:
+            bad = array[(array < 0) | (array >= count)][0]
+            raise DataError(f"{name} must hold class numbers below {count}, got {bad}")
+        return np.ascontiguousarray(array, np.int32)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != outputs:
+        raise DataError(f"{name} must have {outputs} columns, one an output, got shape {array.shape}")
+    dense = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(dense).all():
+        raise DataError(f"{name} must be finite, got {dense[~np.isfinite(dense)][0]}")
+    return dense
