@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from .errors import DataError, ModelFileError, PlanError, SchussError, TrainingDiverged
+from .estimators import MLPClassifier
 from .model_file import load
 from .network import Network
 from .plan import Plan
@@ -12,6 +13,7 @@ __version__ = version("schuss")
 
 __all__ = [
     "DataError",
+    "MLPClassifier",
     "ModelFileError",
     "Network",
     "Plan",

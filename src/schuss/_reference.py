@@ -6,44 +6,59 @@ mean over its examples.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["forward", "gradient", "loss"]
 
-F = {
+Array = NDArray[Any]
+
+F: dict[str, Callable[[Array], Array]] = {
     "identity": lambda z: z,
     "logistic": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
     "relu": lambda z: np.maximum(z, 0),
     "softmax": lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(),
 }
-F_PRIME = {
-    "identity": lambda z: np.ones_like(z),
+F_PRIME: dict[str, Callable[[Array], Array]] = {
+    "identity": np.ones_like,
     "logistic": lambda z: F["logistic"](z) * (1 - F["logistic"](z)),
     "tanh": lambda z: 1 - np.tanh(z) ** 2,
     "relu": lambda z: (z > 0).astype(float),
 }
 
 
-def forward(weights, biases, activations, x):
-    """Algorithm 3: the z and a of every layer for one example; a[0] is the example."""
-    z, a = [None], [np.asarray(x, dtype=np.float64)]
+def forward(
+    weights: Sequence[Array], biases: Sequence[Array], activations: Sequence[str], x: Array
+) -> tuple[list[Array], list[Array]]:
+    """Algorithm 3: the z and a of every layer for one example; z[0] and a[0] are the example."""
+    z, a = [np.asarray(x, np.float64)], [np.asarray(x, np.float64)]
     for W, b, f in zip(weights, biases, activations, strict=True):
         z.append(W.T @ a[-1] + b)
         a.append(F[f](z[-1]))
     return z, a
 
 
-def loss(name, output_activation, a, y):
+def loss(name: str, output_activation: str, a: Array, y: Array) -> float:
     """One example's loss: 1/2 sum (a - y)^2, or the negative log-likelihood of y."""
     if name == "squared_error":
-        return 0.5 * np.sum((a - y) ** 2)
+        return float(0.5 * np.sum((a - y) ** 2))
     if output_activation == "softmax":
-        return -np.sum(y[y > 0] * np.log(a[y > 0]))
-    return -np.sum(y * np.log(a) + (1 - y) * np.log(1 - a))
+        return float(-np.sum(y[y > 0] * np.log(a[y > 0])))
+    return float(-np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)))
 
 
-def gradient(weights, biases, activations, loss_name, X, Y):
+def gradient(
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    activations: Sequence[str],
+    loss_name: str,
+    X: Array,
+    Y: Array,
+) -> tuple[float, list[Array], list[Array]]:
     """Algorithms 2 and 4: mean loss, and mean gradients dW_l, db_l, of the minibatch (X, Y)."""
     dW, db, total = [np.zeros_like(W) for W in weights], [np.zeros_like(b) for b in biases], 0.0
     for x, y in zip(X, Y, strict=True):

@@ -44,7 +44,9 @@ def _address(capsule: Any, letter: str, name: str) -> int:
     signature = get_name(capsule)
     found = _short_signature(signature.decode(), letter)
     if found != _SIGNATURES[name]:
-        raise PlanError(f"gemv and gemm plans need a BLAS with 32-bit integers, SciPy's {letter}{name} is {signature!r}")
+        raise PlanError(
+            f"gemv and gemm plans need a BLAS with 32-bit integers, SciPy's {letter}{name} is {signature!r}"
+        )
     return int(get_pointer(capsule, signature))
 
 
@@ -53,7 +55,9 @@ def _short_signature(signature: str, letter: str) -> str | None:
     match = re.fullmatch(r"void \((.*)\)", signature)
     real = "float" if letter == "s" else "double"
     kinds = {"char": "c", "int": "i", real: "f", f"__pyx_t_5scipy_6linalg_11cython_blas_{letter}": "f"}
-    letters = [kinds.get(argument.replace("*", "").strip()) for argument in (match[1].split(",") if match else [])]
+    letters = [
+        kinds.get(argument.replace("*", "").strip()) for argument in (match[1].split(",") if match else [])
+    ]
     return None if None in letters else "".join(filter(None, letters))
 
 
@@ -130,10 +134,14 @@ def _most_callers() -> int | None:
 def check_threads(callers: int, threads: int, plan: str) -> None:
     """Raise PlanError where `callers` threads at once, each with `threads` of BLAS's own, cannot be had."""
     if threads > 1 and _controller() is None:
-        raise PlanError(f"plan {plan} needs a BLAS whose threads threadpoolctl can set, SciPy's is unknown to it")
+        raise PlanError(
+            f"plan {plan} needs a BLAS whose threads threadpoolctl can set, SciPy's is unknown to it"
+        )
     if callers > 1 and threads > 1:
         name = describe()["name"]
-        raise PlanError(f"plan {plan} needs a BLAS that runs several callers with several threads each, {name} cannot")
+        raise PlanError(
+            f"plan {plan} needs a BLAS that runs several callers with several threads each, {name} cannot"
+        )
     most = _most_callers()
     if most is not None and max(callers, threads) > most:
         raise PlanError(f"plan {plan} exceeds the {most} threads that SciPy's OpenBLAS was built for")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,9 @@ def flops_per_example(layer_sizes: Sequence[int]) -> int:
     """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
     weight gradient, without the delta of the input."""
     sizes = list(layer_sizes)
-    return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)))
+    return sum(
+        2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+    )
 
 
 def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed: Any) -> Array:
@@ -186,7 +187,9 @@ class Network:
     def _ready(self, rows: int) -> CpuEngine:
         """An engine for passes over `rows` examples, with the present parameters."""
         threads = allowed_threads(self.n_jobs)
-        plan = choose(self.plan, threads=threads, flops_per_example=self.flops_per_example, batch_size=max(rows, 1))
+        plan = choose(
+            self.plan, threads=threads, flops_per_example=self.flops_per_example, batch_size=max(rows, 1)
+        )
         key = (self.plan, threads, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
         # An engine made for more rows serves fewer too.
         if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
@@ -265,11 +268,11 @@ class Network:
         X = validation.examples(X, self.layer_sizes[0], self.dtype, f"{before}X")
         return X, validation.targets(y, len(X), self.layer_sizes[-1], self.classes, self.dtype, f"{before}y")
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file; see :mod:`schuss.model_file`."""
         from .model_file import save
 
-        return save(self, path)
+        save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
         self.parameters  # noqa: B018  fetches what the engine is ahead by
@@ -277,7 +280,9 @@ class Network:
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))
-        return f"Network({sizes}, {self.activation}, {self.output_activation}, {self.loss_name}, {self.dtype})"
+        return (
+            f"Network({sizes}, {self.activation}, {self.output_activation}, {self.loss_name}, {self.dtype})"
+        )
 
 
 def most_likely(outputs: Array) -> Array:

@@ -24,6 +24,7 @@ __all__ = ["History", "Trainer", "train"]
 
 Array = NDArray[Any]
 History = dict[str, list[float]]
+DEFAULT_BATCH_SIZE = 128
 OnEpoch = Callable[[Network, History], Any]
 
 
@@ -39,10 +40,8 @@ class Trainer:
     learning_rate : float
     batch_size : int
     plan : Plan
-    shuffle : bool, default True
-        A new order of the examples each epoch, drawn from `rng`.
-    rng : numpy Generator or RandomState
-        Anything with `permutation`.
+    order : callable(n_examples) -> ndarray of int, (n_examples,)
+        Rows in the order of training; called once an epoch.
     """
 
     network: Network
@@ -50,13 +49,19 @@ class Trainer:
     learning_rate: float
     batch_size: int
     plan: Plan
-    shuffle: bool = True
-    rng: Any = None
+    order: Callable[[int], Array] = np.arange
 
     def __post_init__(self) -> None:
         n = self.network
         self.engine = CpuEngine(
-            n.layer_sizes, n.activations, n.loss_name, n.dtype, self.plan, self.optimizer, n.input_scale, n.input_shift
+            n.layer_sizes,
+            n.activations,
+            n.loss_name,
+            n.dtype,
+            self.plan,
+            self.optimizer,
+            n.input_scale,
+            n.input_shift,
         )
         self.engine.load(n.parameters)
         n.history = {"loss": [], "epoch_seconds": [], "examples_per_second": [], "gflops": []}
@@ -72,7 +77,7 @@ class Trainer:
         """
         began = time.perf_counter()
         n, B = len(X), self.batch_size
-        order = np.asarray(self.rng.permutation(n) if self.shuffle else np.arange(n), np.int64)
+        order = np.ascontiguousarray(self.order(n), np.int64)
         rates = np.full(-(-n // B), float(self.learning_rate))
         try:
             losses, finite = self.engine.run(X, y, order, B, rates)
@@ -91,7 +96,9 @@ class Trainer:
                 step,
             )
         self._fetch()
-        history["loss"].append(float(np.average(losses, weights=np.minimum(B, n - B * np.arange(len(rates))))))
+        history["loss"].append(
+            float(np.average(losses, weights=np.minimum(B, n - B * np.arange(len(rates)))))
+        )
         history["epoch_seconds"].append(seconds)
         history["examples_per_second"].append(n / seconds)
         history["gflops"].append(self.network.flops_per_example * n / seconds / 1e9)
@@ -124,7 +131,7 @@ def train(
     momentum: float = 0.0,
     nesterov: bool = False,
     alpha: float = 0.0,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     epochs: int = 10,
     validation: tuple[ArrayLike, ArrayLike] | Dataset | None = None,
     shuffle: bool = True,
@@ -151,8 +158,9 @@ def train(
     solver, momentum, nesterov, alpha
         As in :class:`schuss.optimizers.Optimizer`.
     learning_rate : float > 0, default 0.1
-    batch_size : int, default 128
-        Examples in a minibatch, at most n_examples; the last minibatch of an epoch may be shorter.
+    batch_size : int or None, default None
+        Examples in a minibatch, at most n_examples; None: 128, or all where there are fewer. The last minibatch of
+        an epoch may be shorter.
     epochs : int, default 10
     validation : (X, y) or Dataset, default None
         Held-out examples; loss and accuracy on them are recorded after each epoch.
@@ -189,21 +197,22 @@ def train(
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
     epochs = check.positive_integer("epochs", epochs)
-    batch_size = check.positive_integer("batch_size", batch_size)
+    if batch_size is not None:
+        batch_size = check.positive_integer("batch_size", batch_size)
     threads = allowed_threads(n_jobs)
     Plan.parse(plan, threads)
-    X, y, classes, scale, shift = _unpack(X, y, network)
-    X = check.examples(X, None, np.dtype(np.float32))
+    given, y, classes, scale, shift = _unpack(X, y, network)
+    X = check.examples(given, None, np.dtype(np.float32))
     if network is None:
         network = Network(
-            (X.shape[1], *_hidden(hidden_layer_sizes), _outputs(y, classes)),
+            (X.shape[1], *check.hidden_sizes(hidden_layer_sizes), _outputs(y, classes)),
             activation=activation,
             output_activation=output_activation,
             loss=loss or ("squared_error" if classes is None else "log_loss"),
             classes=classes,
             input_scale=scale,
             input_shift=shift,
-            dtype=_precision(precision, X),
+            dtype=check.precision(precision, X),
             init=init,
             seed=seed,
             plan=plan,
@@ -211,11 +220,14 @@ def train(
         )
     X, targets = network.pair(X, y)
     held_out = None if validation is None else _validation_pair(network, validation)
-    if batch_size > len(X):
+    if batch_size is None:
+        batch_size = min(DEFAULT_BATCH_SIZE, len(X))
+    elif batch_size > len(X):
         raise DataError(f"batch_size must be at most the number of examples, {len(X)}, got {batch_size}")
     chosen = choose(plan, threads=threads, flops_per_example=network.flops_per_example, batch_size=batch_size)
-    rng = np.random.default_rng(None if seed is None else [seed, 1])  # apart from the starting weights' stream
-    trainer = Trainer(network, optimizer, learning_rate, batch_size, chosen, shuffle, rng)
+    rng = np.random.default_rng(None if seed is None else [seed, 1])  # not the starting weights' stream
+    order = rng.permutation if shuffle else np.arange
+    trainer = Trainer(network, optimizer, learning_rate, batch_size, chosen, order)
     for _ in range(epochs):
         trainer.epoch(X, targets)
         if held_out is not None:
@@ -254,19 +266,8 @@ def _validation_pair(network: Network, validation: Any) -> tuple[Array, Array]:
     return network.pair(*_unpack(validation, None, network)[:2], name="validation")
 
 
-def _hidden(sizes: Sequence[int] | int) -> tuple[int, ...]:
-    given = (sizes,) if hasattr(sizes, "__index__") else tuple(sizes)  # type: ignore[arg-type]
-    return tuple(check.positive_integer("hidden_layer_sizes", size) for size in given)
-
-
 def _outputs(y: Any, classes: Array | None) -> int:
     if classes is not None:
         return len(classes)
     shape = np.shape(y)
     return shape[1] if len(shape) == 2 else 1
-
-
-def _precision(precision: str, X: Array) -> str:
-    if precision not in ("auto", "float32", "float64"):
-        raise ValueError(f"precision must be auto, float32 or float64, got {precision!r}")
-    return precision if precision != "auto" else "float64" if X.dtype == np.float64 else "float32"

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError
 
-__all__ = ["classes", "class_numbers", "dtype", "examples", "layer_sizes", "positive_integer", "targets"]
+__all__ = [
+    "class_numbers",
+    "classes",
+    "dtype",
+    "examples",
+    "hidden_sizes",
+    "layer_sizes",
+    "positive_integer",
+    "precision",
+    "targets",
+]
 
 Array = NDArray[Any]
 
@@ -30,6 +40,19 @@ def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
+def hidden_sizes(sizes: Sequence[int] | int) -> tuple[int, ...]:
+    """Units of the hidden layers, each at least 1; one number is one layer."""
+    given = (sizes,) if isinstance(sizes, SupportsIndex) else tuple(sizes)
+    return tuple(positive_integer("hidden_layer_sizes", size) for size in given)
+
+
+def precision(name: str, X: Array) -> str:
+    """dtype to compute in: "auto" is float64 for float64 X and float32 for everything else."""
+    if name not in ("auto", "float32", "float64"):
+        raise ValueError(f"precision must be auto, float32 or float64, got {name!r}")
+    return name if name != "auto" else "float64" if X.dtype == np.float64 else "float32"
+
+
 def classes(labels: ArrayLike | None, outputs: int) -> Array | None:
     """Labels (n_classes,) for `outputs` outputs: one each, or two for one output."""
     if labels is None:
@@ -44,16 +67,16 @@ def classes(labels: ArrayLike | None, outputs: int) -> Array | None:
 def dtype(name: Any) -> np.dtype[Any]:
     """float32 or float64."""
     try:
-        found = np.dtype(name)
+        found: np.dtype[Any] = np.dtype(name)
     except TypeError:
-        found = None
+        found = np.dtype(object)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {name!r}")
-    return found  # type: ignore[return-value]
+    return found
 
 
 def examples(X: ArrayLike, features: int | None, dtype: np.dtype[Any], name: str = "X") -> Array:
-    """X as a (n_examples, features) matrix that the core can read: rows contiguous, float32, float64 or uint8.
+    """X as a (n_examples, features) matrix for the core: rows contiguous, float32, float64 or uint8.
 
     Other integers and booleans become `dtype`. No copy is made where none is needed.
     """
@@ -92,7 +115,9 @@ def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
     return numbers.astype(np.int32)
 
 
-def targets(y: ArrayLike, rows: int, outputs: int, labels: Array | None, dtype: np.dtype[Any], name: str = "y") -> Array:
+def targets(
+    y: ArrayLike, rows: int, outputs: int, labels: Array | None, dtype: np.dtype[Any], name: str = "y"
+) -> Array:
     """y as the core reads it: int32 class numbers (rows,), or a (rows, outputs) matrix of `dtype`."""
     array = np.asarray(y)
     if array.ndim == 0 or len(array) != rows:

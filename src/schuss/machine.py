@@ -1,0 +1,89 @@
+"""The machine as Schuss sees it: cores that may be used, caches, instruction sets, BLAS, measured limits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from . import _core, blas
+from .engine import chosen_isa
+from .plan import allowed_threads
+
+__all__ = ["info", "measure", "summary"]
+
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_LIBRARIES = ("schuss", "numpy", "scipy", "scikit-learn")
+
+#: Memory that each thread reads in the bandwidth test, in bytes: beyond the caches of common machines.
+_BANDWIDTH_BYTES = 256 * 2**20
+
+
+def summary() -> dict[str, Any]:
+    """What is known without measuring."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": {
+            "in_machine": os.cpu_count(),
+            "in_affinity": _core.allowed_cores(),
+            "used": allowed_threads(),
+        },
+        "caches": _caches(),
+        "isa": {
+            "chosen": chosen_isa(),
+            "available": [name for name, _, _, available in _core.isas() if available],
+        },
+        "blas": blas.describe(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    }
+
+
+def measure(threads: int, seconds: float = 0.4) -> dict[str, float]:
+    """Limits of `threads` threads, measured now.
+
+    Returns
+    -------
+    dict
+        peak_gflops_float32, peak_gflops_float64: fused multiply-adds that never leave the registers;
+        read_gb_per_second: reading memory, each thread its own.
+    """
+    isa = chosen_isa()
+    return {
+        "peak_gflops_float32": _core.measure_peak(isa, threads, seconds, False) / 1e9,
+        "peak_gflops_float64": _core.measure_peak(isa, threads, seconds, True) / 1e9,
+        "read_gb_per_second": _core.measure_bandwidth(threads, _BANDWIDTH_BYTES // threads, seconds) / 1e9,
+    }
+
+
+def info() -> dict[str, Any]:
+    """`summary` and `measure` on one thread and on all that are allowed; takes two to three seconds."""
+    facts, threads = summary(), allowed_threads()
+    facts["measured_on_1_thread"] = measure(1)
+    if threads > 1:
+        facts[f"measured_on_{threads}_threads"] = measure(threads)
+    return facts
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _caches() -> dict[str, str]:
+    """Size of each cache that the first processor sees; empty where the system does not tell."""
+    found = {}
+    for folder in sorted(_CACHES.glob("index*")):
+        try:
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            found[f"L{level}"] = size
+    return found
