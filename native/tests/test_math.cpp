@@ -47,37 +47,39 @@ template <class Element, int Lanes, bool Fused> struct Pack {
 #include "kernels/math.inl"
 
 // One struct a function: its name, the largest error allowed, the vector form and the reference in a wider type.
+// Promised are 2 ulp (softplus 4); allowed is what --exhaustive measured (1.05, 0.96, 1.77, 1.50, 2.05), rounded up,
+// so that a worse coefficient shows.
 struct Exp {
     static constexpr const char* name = "exp";
-    static constexpr double bound = 2;
+    static constexpr double bound = 1.1;
     template <class P> static typename P::V vector(typename P::V x) { return exp<P>(x); }
     template <class R> static R reference(R x) { return std::exp(x); }
 };
 
 struct Log {
     static constexpr const char* name = "log";
-    static constexpr double bound = 2;
+    static constexpr double bound = 1;
     template <class P> static typename P::V vector(typename P::V x) { return log<P>(x); }
     template <class R> static R reference(R x) { return std::log(x); }
 };
 
 struct Logistic {
     static constexpr const char* name = "logistic";
-    static constexpr double bound = 2;
+    static constexpr double bound = 1.8;
     template <class P> static typename P::V vector(typename P::V x) { return logistic<P>(x); }
     template <class R> static R reference(R x) { return 1 / (1 + std::exp(-x)); }
 };
 
 struct Tanh {
     static constexpr const char* name = "tanh";
-    static constexpr double bound = 2;
+    static constexpr double bound = 1.6;
     template <class P> static typename P::V vector(typename P::V x) { return tanh<P>(x); }
     template <class R> static R reference(R x) { return std::tanh(x); }
 };
 
 struct Softplus {
     static constexpr const char* name = "softplus";
-    static constexpr double bound = 4;
+    static constexpr double bound = 2.1;
     template <class P> static typename P::V vector(typename P::V x) { return softplus<P>(x); }
     template <class R> static R reference(R x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, R(0)); }
 };
@@ -93,7 +95,8 @@ template <class T> double ulps(T got, Wider<T> wanted) {
     const double wrong = std::numeric_limits<double>::infinity();
     if (std::isnan(got) || std::isnan(wanted)) return std::isnan(got) && std::isnan(wanted) ? 0 : wrong;
     if (wanted == 0) return got == 0 && std::signbit(got) == std::signbit(wanted) ? 0 : wrong;
-    const Wider<T> overflow = Wider<T>(Limits::max()) * (1 + Wider<T>(Limits::epsilon()) / 2);  // 2^max_exponent, nearly
+    // 2^max_exponent, nearly
+    const Wider<T> overflow = Wider<T>(Limits::max()) * (1 + Wider<T>(Limits::epsilon()) / 2);
     const Wider<T> finite = std::clamp(wanted, -overflow, overflow);
     const int place = std::max(exponent(finite), Limits::min_exponent - 1) - (Limits::digits - 1);
     const Wider<T> difference = std::clamp(Wider<T>(got), -overflow, overflow) - finite;
@@ -130,8 +133,8 @@ template <class F, class T, int Lanes> void compare(const T* x, const T* wide, O
     T narrow[block];
     apply<F, Pack<T, Lanes, true>>(x, narrow);
     for (int i = 0; i < block; ++i) {
-        const bool equal = std::memcmp(narrow + i, wide + i, sizeof(T)) == 0;
-        if (!equal && !(std::isnan(narrow[i]) && std::isnan(wide[i]))) outcome.same_bits = false, outcome.differs_at = x[i];
+        if (std::isnan(narrow[i]) && std::isnan(wide[i])) continue;
+        if (std::memcmp(narrow + i, wide + i, sizeof(T)) != 0) outcome.same_bits = false, outcome.differs_at = x[i];
     }
 }
 
@@ -154,7 +157,8 @@ template <class F, class T> void check_block(const T* x, bool widths, Outcome<T>
 template <class F, class T> bool report(const Outcome<T>& outcome) {
     const bool good = outcome.fused.ulp <= F::bound && outcome.unfused.ulp <= F::bound && outcome.same_bits;
     std::printf("%-8s %-6s fused %.3f ulp at %a, unfused %.3f ulp at %a", F::name, sizeof(T) == 4 ? "float" : "double",
-                outcome.fused.ulp, double(outcome.fused.argument), outcome.unfused.ulp, double(outcome.unfused.argument));
+                outcome.fused.ulp, double(outcome.fused.argument), outcome.unfused.ulp,
+                double(outcome.unfused.argument));
     if (!outcome.same_bits) std::printf(", bits depend on the width at %a", double(outcome.differs_at));
     std::printf("%s\n", good ? "" : "  FAILED");
     return good;
@@ -166,7 +170,8 @@ template <class T> std::vector<T> special_values() {
     const T infinity = Limits::infinity();
     std::vector<T> centres{0, Limits::denorm_min(), Limits::min(), Limits::epsilon(), T(0.5), 1, 2, Limits::max()};
     centres.insert(centres.end(), {std::sqrt(T(0.5)), std::sqrt(T(2)), Limits::epsilon() / 2, T(0.35), T(10), T(20)});
-    const int halves = sizeof(T) == 4 ? 310 : 2160;  // odd multiples of ln 2 / 2, where exp's n changes, past both limits
+    // multiples of ln 2 / 2, where exp's n changes, past both its limits
+    const int halves = sizeof(T) == 4 ? 310 : 2160;
     for (int k = 1; k <= halves; ++k) centres.push_back(T(k * 0.34657359027997264));
     const std::array<T, 2> exp_limits = sizeof(T) == 4 ? std::array<T, 2>{89, 104} : std::array<T, 2>{710, 746};
     centres.insert(centres.end(), exp_limits.begin(), exp_limits.end());
@@ -181,23 +186,21 @@ template <class T> std::vector<T> special_values() {
     return values;
 }
 
-std::vector<float> float_samples() {
-    std::vector<float> values = special_values<float>();
-    for (std::uint64_t pattern = 0; pattern < (1ull << 32); pattern += 4099)
-        values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(pattern)));
-    return values;
-}
-
-std::vector<double> double_samples() {
-    std::vector<double> values = special_values<double>();
+template <class T> std::vector<T> samples() {
+    std::vector<T> values = special_values<T>();
     std::mt19937_64 random(1);
-    for (int i = 0; i < 200'000; ++i) values.push_back(std::bit_cast<double>(random()));
-    for (double radius : {800.0, 40.0, 3.0, 0.7})
-        for (int i = 0; i < 100'000; ++i) values.push_back(std::uniform_real_distribution(-radius, radius)(random));
+    if constexpr (sizeof(T) == 4)
+        for (std::uint64_t pattern = 0; pattern < (1ull << 32); pattern += 4099)
+            values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(pattern)));
+    else
+        for (int i = 0; i < 400'000; ++i) values.push_back(std::bit_cast<double>(random()));
+    for (T radius : {T(800), T(40), T(3), T(0.7)})
+        for (int i = 0; i < 200'000; ++i) values.push_back(std::uniform_real_distribution<T>(-radius, radius)(random));
     return values;
 }
 
-template <class F, class T> bool check_samples(std::vector<T> x) {
+template <class F, class T> bool check_samples() {
+    std::vector<T> x = samples<T>();
     x.resize((x.size() + block - 1) / block * block, T(1));
     Outcome<T> outcome;
     for (std::size_t i = 0; i < x.size(); i += block) check_block<F, T>(&x[i], true, outcome);
@@ -254,8 +257,8 @@ template <class F> void report_speed() {
 template <class F> bool run(const std::string& mode) {
     if (mode == "--exhaustive") return check_every_float<F>();
     if (mode == "--speed") return report_speed<F>(), true;
-    const bool float_good = check_samples<F, float>(float_samples());
-    return check_samples<F, double>(double_samples()) && float_good;
+    const bool float_good = check_samples<F, float>();
+    return check_samples<F, double>() && float_good;
 }
 
 template <class... F> bool run_all(const std::string& mode) { return (run<F>(mode) & ...); }
@@ -270,6 +273,6 @@ int main(int argc, char** argv) {
     }
     using namespace schuss::test;
     const bool good = run_all<Exp, Log, Logistic, Tanh, Softplus>(mode);
-    if (!good) std::fprintf(stderr, "test_math: an error bound (2 ulp, softplus 4) or equal bits failed, see above\n");
+    if (!good) std::fprintf(stderr, "test_math: an error bound or the equality of bits failed, see FAILED above\n");
     return good ? 0 : 1;
 }

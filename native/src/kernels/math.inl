@@ -184,20 +184,21 @@ template <class P> [[gnu::always_inline]] inline Vector<P> log(Vector<P> x) {
     using C = Constants<typename P::T>;
     using L = Limits<typename P::T>;
     const Vector<P> zero = P::set(0), infinity = P::set(__builtin_inff());
-    const auto subnormal = x < P::set(L::smallest_normal);
     const auto one_bits = bits<P>(P::set(1));
-    Vector<P> scaled = P::select(subnormal, x * P::set(L::upscale), x);
+    const auto finite = (x > zero) & (x < infinity);
+    const auto subnormal = x < P::set(L::smallest_normal);
+    Vector<P> scaled = P::select(finite, P::select(subnormal, x * P::set(L::upscale), x), P::set(1));
     // scaled = 2^(exponent - bias) m with m in [sqrt(1/2), sqrt(2))
     auto exponent = bits<P>(scaled) + (one_bits - bits<P>(P::set(C::sqrt_half)));
-    Vector<P> m = from_bits<P>(bits<P>(scaled) - (exponent & bits<P>(infinity)) + one_bits);
+    Vector<P> m = from_bits<P>(bits<P>(scaled) - ((exponent & bits<P>(infinity)) - one_bits));
     Vector<P> n = from_bits<P>((exponent >> L::mantissa_bits) | bits<P>(P::set(L::rounder)));
     const auto offset = L::rounder + L::bias;
     n = n - P::select(subnormal, P::set(offset + L::mantissa_bits + 1), P::set(offset));
     Vector<P> f = m - P::set(1);
     Vector<P> low = P::fma(n, P::set(C::ln2_lo), -log1p_correction<P>(f));
     Vector<P> y = P::fma(n, P::set(C::ln2_hi), f + low);
-    y = P::select(x < infinity, y, x);
-    return P::select(x <= zero, P::select(x < zero, P::set(__builtin_nanf("")), -infinity), y);
+    Vector<P> limit = P::select(x == zero, -infinity, P::select(x < zero, P::set(__builtin_nanf("")), x));
+    return P::select(finite, y, limit);
 }
 
 // log(1 + exp(x))
