@@ -1,13 +1,17 @@
 """Schuss: trains multilayer feedforward networks in parallel at every level a machine has."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, ModelFileError, PlanError, SchussError, TrainingDiverged
-from .estimators import MLPClassifier
-from .model_file import load
-from .network import Network
-from .plan import Plan
-from .trainer import train
+
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier
+    from .model_file import load
+    from .network import Network
+    from .plan import Plan
+    from .trainer import train
 
 __version__ = version("schuss")
 
@@ -23,3 +27,22 @@ __all__ = [
     "load",
     "train",
 ]
+
+# Imported when first asked for: `schuss --help` need not wait for scikit-learn.
+_HOMES = {
+    "MLPClassifier": "estimators",
+    "Network": "network",
+    "Plan": "plan",
+    "load": "model_file",
+    "train": "trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'schuss' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

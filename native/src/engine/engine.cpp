@@ -151,7 +151,8 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
   return outcome;
 }
 
-// Blocks of rows in turn; the groups meet nowhere, so no block waits for another.
+// Blocks of rows in turn. The groups meet only before a shorter block: it is cut elsewhere, and would give a group
+// rows that another still works on.
 template <class T>
 bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* losses) {
   const std::lock_guard lock(mutex_);
@@ -160,9 +161,12 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
   stop_.reset();
   team_.run([&](int thread) {
     const Place me = place(thread);
-    for (index first = 0; first < x.rows; first += block)
-      step_->forward(me, {x, y, nullptr, first, std::min(block, x.rows - first)}, out + first * network_.targets(),
+    for (index first = 0; first < x.rows; first += block) {
+      const index count = std::min(block, x.rows - first);
+      if (count < block) all_.wait();
+      step_->forward(me, {x, y, nullptr, first, count}, out + first * network_.targets(),
                      losses ? losses + first : nullptr);
+    }
   });
   return !stop_.raised();
 }

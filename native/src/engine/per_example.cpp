@@ -74,7 +74,7 @@ void PerExampleStep<T, Products>::each_example(const Place& me, const Batch<T>& 
       gather_example(kernels_, batch, b, network_.targets(), scratch.a[0].data(), scratch.delta.back().data());
     }
     me.sync();
-    if (scratch.stop) break;
+    if (scratch.stop) return me.sync();  // all have read it before the next call writes it
     work(b, scratch);
   }
 }

@@ -14,8 +14,8 @@ struct Range {
   bool empty() const { return begin >= end; }
 };
 
-// Part `part` of `n` items in `parts` contiguous parts whose borders are multiples of `grain`; sizes differ by
-// at most one grain. Parts beyond the work are empty.
+// Part `part` of `n` items in `parts` contiguous parts whose borders are multiples of `grain`; their numbers of
+// grains differ by at most one, the last of all may be cut short. Parts beyond the work are empty.
 constexpr Range split(index n, index parts, index part, index grain = 1) {
   const index grains = ceil_div(n, grain);
   const index each = grains / parts;

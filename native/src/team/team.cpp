@@ -29,30 +29,33 @@ struct Team::Crew {
   bool leaving = false;
   alignas(64) std::atomic<std::uint32_t> call{0};
   alignas(64) std::atomic<std::uint32_t> busy{0};
+
+  ~Crew() {
+    leaving = true;
+    call.fetch_add(1, std::memory_order_release);
+    call.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
 };
 
 Team::Team(int size) : size_(size), spin_(size > allowed_cores() ? 0 : kSpin) {
   if (size < 1) throw std::invalid_argument("a team needs at least one thread");
 }
 
-Team::~Team() {
-  if (!crew_) return;
-  if (crew_->owner != getpid()) {
-    crew_.release();  // the threads stayed in the parent process; joining them would never end
-    return;
-  }
-  crew_->leaving = true;
-  crew_->call.fetch_add(1, std::memory_order_release);
-  crew_->call.notify_all();
-  for (std::thread& thread : crew_->threads) thread.join();
+Team::~Team() { abandon_inherited(); }
+
+// The threads stayed in the parent process; joining them would never end.
+void Team::abandon_inherited() {
+  if (crew_ && crew_->owner != getpid()) crew_.release();
 }
 
 void Team::start_crew() {
-  if (crew_ && crew_->owner != getpid()) crew_.release();
+  abandon_inherited();
   if (crew_) return;
-  crew_ = std::make_unique<Crew>();
+  auto started = std::make_unique<Crew>();  // ends its threads where the system refuses a further one
+  started->threads.reserve(static_cast<std::size_t>(size_));
   for (int i = 1; i < size_; ++i) {
-    crew_->threads.emplace_back([this, crew = crew_.get(), i] {
+    started->threads.emplace_back([this, crew = started.get(), i] {
       FlushDenormals flush;
       std::uint32_t seen = 0;
       while (true) {
@@ -64,6 +67,7 @@ void Team::start_crew() {
       }
     });
   }
+  crew_ = std::move(started);
 }
 
 void Team::guarded(const std::function<void(int)>& work, int thread) {

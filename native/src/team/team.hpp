@@ -33,6 +33,7 @@ class Team {
 
  private:
   struct Crew;
+  void abandon_inherited();
   void start_crew();
   void guarded(const std::function<void(int)>& work, int thread);
 

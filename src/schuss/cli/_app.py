@@ -1,0 +1,65 @@
+"""The group of verbs: help, version and what every verb's failure looks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from schuss.cli._common import Failure, Interrupted
+from schuss.cli.evaluate import evaluate
+from schuss.cli.info import info
+from schuss.cli.predict import predict
+from schuss.cli.train import train
+from schuss.errors import SchussError
+
+__all__ = ["app", "main"]
+
+
+class Verbs(click.Group):
+    """A group that turns what its verbs raise into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SchussError as error:
+            raise Failure(str(error)) from error
+        except MemoryError as error:
+            raise Failure(f"not enough memory {error}".rstrip()) from error
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of use, not of the alphabet
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  schuss train                                     784-1024-10 on the built-in 28x28 digits
+  schuss train mnist --net net-2h --plan native    MNIST, two hidden layers
+  schuss train sales.csv --target region --hidden 64,64 --out sales.safetensors
+  schuss evaluate schuss-model.safetensors digits28
+  schuss predict sales.safetensors new.csv > regions.txt
+
+\b
+Results go to stdout, progress to stderr.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.""",
+)
+@click.version_option(package_name="schuss", prog_name="schuss", message="%(prog)s %(version)s")
+def app() -> None:
+    """Train multilayer feedforward networks in parallel, and use them.
+
+    `schuss VERB --help` explains a verb.
+    """
+
+
+for verb in (train, predict, evaluate, info):
+    app.add_command(verb)
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    app(prog_name="schuss")

@@ -1,0 +1,103 @@
+"""What the verbs share: options, checks made before any work, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+__all__ = [
+    "Failure",
+    "Interrupted",
+    "check_can_write",
+    "data_dir_option",
+    "echo_json",
+    "echo_table",
+    "json_option",
+    "json_text",
+    "target_option",
+    "threads_option",
+]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads allowed.  [default: the cores that may be used]",
+)
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(), help="Folder of the MNIST files.  [env: SCHUSS_DATA_DIR]"
+)
+target_option = click.option(
+    "--target", metavar="COLUMN", help="Target column of a CSV file: name or number.  [default: the last]"
+)
+
+
+class Failure(click.ClickException):
+    """What went wrong, in one line on stderr; exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"schuss: error: {self.message}", file=file, err=True)
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C; the exit code is 128 + SIGINT, as shells count."""
+
+    exit_code = 130
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"schuss: {self.message}", file=file, err=True)
+
+
+def check_can_write(path: Path, option: str) -> None:
+    """Refuse an output file that could not be written, before any work is done for it."""
+    folder = path.parent
+    rule = None
+    if path.is_dir():
+        rule = "a file is wanted, this is a folder"
+    elif path.exists() and not path.is_file():
+        rule = "a regular file is wanted"
+    elif not folder.is_dir():
+        rule = f"there is no folder {str(folder)!r}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        rule = f"the folder {str(folder)!r} cannot be written"
+    if rule is not None:
+        raise click.BadParameter(f"{str(path)!r}: {rule}.", param_hint=f"'{option}'")
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """One JSON document, a line break at its end; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
+
+
+def echo_json(document: dict[str, Any]) -> None:
+    """One JSON document on stdout."""
+    click.echo(json_text(document), nl=False)
+
+
+def echo_table(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two aligned columns on stdout."""
+    width = max(len(name) for name, _ in rows)
+    click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: tuples and arrays as lists, NumPy scalars as Python's, paths as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

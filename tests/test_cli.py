@@ -1,0 +1,130 @@
+"""The command line as a whole: help, version, exit codes, and `schuss info`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from schuss import machine
+from schuss.cli import app
+from schuss.cli._common import json_text
+from schuss.errors import SchussError
+
+FACTS = {
+    "cores": 2,
+    "caches": {"L1d": "48 KiB", "L2": None},
+    "isa": ["portable", "avx2"],
+    "fast": True,
+    "peak_gflops": 1234.56,
+}
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def python_m(*arguments):
+    return subprocess.run([sys.executable, "-m", "schuss", *arguments], capture_output=True, text=True)
+
+
+def test_help_shows_the_verbs_and_an_example():
+    result = run("--help")
+    assert result.exit_code == 0
+    verbs = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines()[1:5]]
+    assert verbs == ["train", "predict", "evaluate", "info"]
+    assert "schuss train mnist" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "info"])
+def test_every_verb_has_help(verb):
+    result = run(verb, "-h")
+    assert result.exit_code == 0
+    assert f"{verb} [OPTIONS]" in result.stdout
+
+
+def test_python_m_is_the_same_program():
+    result = python_m("--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("schuss ")
+    assert python_m("--help").stdout.startswith("Usage: schuss ")
+
+
+def test_help_loads_no_heavy_libraries():
+    code = (
+        "import sys, schuss.cli\n"
+        "print(*sorted({'scipy', 'sklearn', 'rich', 'pooch', 'schuss.data'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["train", "--fly"], ["train", "a", "b"], ["predict"]])
+def test_wrong_usage_is_2(arguments):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage: " in result.stderr
+
+
+def test_wrong_usage_of_the_program_is_2():
+    assert python_m("fly").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SchussError("no snow"), 1, "schuss: error: no snow"),
+        (MemoryError(), 1, "schuss: error: not enough memory"),
+        (KeyboardInterrupt(), 130, "schuss: interrupted"),
+    ],
+)
+def test_failure_is_one_line(monkeypatch, error, code, line):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(machine, "info", fail)
+    result = run("info")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
+
+
+def test_other_exceptions_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr(machine, "info", lambda: {}["bug"])
+    assert isinstance(run("info").exception, KeyError)
+
+
+def test_json_holds_what_json_knows():
+    document = {
+        "a": [1.0, float("nan")],
+        "b": np.array([[0.5, np.inf]]),
+        "c": (np.int32(3), Path("p")),
+        4: None,
+    }
+    assert json.loads(json_text(document)) == {"a": [1.0, None], "b": [[0.5, None]], "c": [3, "p"], "4": None}
+
+
+def test_info_as_text(monkeypatch):
+    monkeypatch.setattr(machine, "info", lambda: FACTS)
+    result = run("info")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "cores        2",
+        "caches L1d   48 KiB",
+        "caches L2    -",
+        "isa          portable, avx2",
+        "fast         yes",
+        "peak gflops  1,234.6",
+    ]
+
+
+def test_info_as_json(monkeypatch):
+    monkeypatch.setattr(machine, "info", lambda: FACTS)
+    assert json.loads(run("info", "--json").stdout) == FACTS
+
+
+def test_info_of_this_machine():
+    result = run("info", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["cores"]["used"] >= 1
