@@ -57,5 +57,7 @@ def test_the_command_line_starts_without_numerics() -> None:
         "import sys, schuss.cli; "
         "print([name for name in ('numpy', 'sklearn', 'scipy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"

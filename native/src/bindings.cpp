@@ -89,6 +89,8 @@ class PyEngine {
     const nb::gil_scoped_release release;
     engine_.store(slot, flat.data());
   }
+  // Ctrl-C counts for this engine from now on
+  void forget_interrupts() { check_ = InterruptCheck(); }
   int slots() const { return engine_.slots(); }
   std::int64_t steps_taken() const { return engine_.steps_taken(); }
   void set_steps_taken(std::int64_t steps) { engine_.set_steps_taken(steps); }
@@ -107,7 +109,6 @@ class PyEngine {
     for (index i = 0; i < epoch.examples; ++i)
       require(order.data()[i] >= 0 && order.data()[i] < epoch.x.rows,
               "order must hold row numbers below " + std::to_string(epoch.x.rows) + ", got " + std::to_string(order.data()[i]));
-    check_ = InterruptCheck();
     Outcome outcome;
     {
       const nb::gil_scoped_release release;
@@ -124,7 +125,6 @@ class PyEngine {
     require_length(out, from.rows, "out");
     require(static_cast<index>(out.shape(1)) == engine_.network().targets(), "out must have one column an output");
     if (!y.is_none()) require_length(losses, from.rows, "losses");
-    check_ = InterruptCheck();
     {
       const nb::gil_scoped_release release;
       engine_.forward(from, to, out.data(), y.is_none() ? nullptr : losses.data());
@@ -137,7 +137,6 @@ class PyEngine {
     const Targets<T> to = targets(y, from.rows);
     require_length(flat, engine_.network().parameters(), "flat");
     require_length(losses, from.rows, "losses");
-    check_ = InterruptCheck();
     {
       const nb::gil_scoped_release release;
       engine_.gradient(from, to, flat.data(), losses.data());
@@ -225,6 +224,7 @@ void bind_engine(nb::module_& m, const char* name) {
       .def("load", &E::load, "slot"_a, "flat"_a)
       .def("store", &E::store, "slot"_a, "flat"_a)
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
+      .def("forget_interrupts", &E::forget_interrupts)
       .def_prop_ro("slots", &E::slots)
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
       .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a)
@@ -244,6 +244,7 @@ void elementary(const std::string& isa, int which, ConstVector<T> x, Vector<T> o
 
 NB_MODULE(_core, m) {
   using namespace schuss;
+  nb::set_leak_warnings(false);  // a daemon thread may hold an engine when the interpreter ends
   bind_engine<float>(m, "EngineF32");
   bind_engine<double>(m, "EngineF64");
   m.def("isas", [] {

@@ -6,7 +6,9 @@ SciPy exports its BLAS for Cython as capsules, whose names are C signatures. Not
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -147,6 +149,46 @@ def check_threads(callers: int, threads: int, plan: str) -> None:
         raise PlanError(f"plan {plan} exceeds the {most} threads that SciPy's OpenBLAS was built for")
 
 
+class _Limit:
+    """The number of BLAS's threads belongs to the process: trainings at the same time share it, and the last one
+    to end restores what was there before the first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.before = 0
+        os.register_at_fork(
+            before=self.lock.acquire, after_in_parent=self.lock.release, after_in_child=self._child
+        )
+
+    def _child(self) -> None:
+        self.users = 0  # the trainings stayed in the parent
+        self.lock.release()
+
+    def enter(self, controller: Any, threads: int) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.before = controller.num_threads
+            self.users += 1
+            self._set(controller, threads)
+
+    def leave(self, controller: Any) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self._set(controller, self.before)
+
+    @staticmethod
+    def _set(controller: Any, threads: int) -> None:
+        # newer threadpoolctl obeys one thread at a time until told to forget which
+        if hasattr(controller, "clear_controlling_thread"):
+            controller.clear_controlling_thread(force=True)
+        controller.set_num_threads(threads)
+
+
+_LIMIT = _Limit()
+
+
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
     """Let SciPy's BLAS use `threads` threads inside the block; the number before is restored."""
@@ -154,9 +196,8 @@ def limit_threads(threads: int) -> Iterator[None]:
     if controller is None:
         yield
         return
-    before = controller.num_threads
-    controller.set_num_threads(threads)
+    _LIMIT.enter(controller, threads)
     try:
         yield
     finally:
-        controller.set_num_threads(before)
+        _LIMIT.leave(controller)

@@ -82,6 +82,10 @@ class CpuEngine:
     def _blas(self) -> AbstractContextManager[None]:
         return nullcontext() if self._blas_threads is None else blas.limit_threads(self._blas_threads)
 
+    def forget_interrupts(self) -> None:
+        """Ctrl-C pressed before now does not stop this engine."""
+        self._core.forget_interrupts()
+
     def load(self, parameters: Array) -> None:
         """Take over the flat parameters."""
         self._core.load(0, parameters)
@@ -98,7 +102,7 @@ class CpuEngine:
         losses : ndarray of float64, (n_steps,)
             Mean loss of each minibatch before its update; up to the step that diverged.
         finite : bool
-            False when the last of them is not finite; the parameters are then lost.
+            False when the last of them is not finite; its step is not taken.
         """
         losses = np.full(len(rates), np.nan)
         with self._blas():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import validation
 from .activations import check_hidden
 from .engine import CpuEngine
+from .errors import DataError
 from .losses import check_loss, check_output, default_output
 from .plan import allowed_threads, choose
 
@@ -25,10 +27,7 @@ STARTS = ("auto", "glorot_uniform", "he_normal")
 def flops_per_example(layer_sizes: Sequence[int]) -> int:
     """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
     weight gradient, without the delta of the input."""
-    sizes = list(layer_sizes)
-    return sum(
-        2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
-    )
+    return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(pairwise(layer_sizes)))
 
 
 def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed: Any) -> Array:
@@ -47,7 +46,7 @@ def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed
         raise ValueError(f"init must be one of {', '.join(STARTS)}, got {how!r}")
     rng = np.random.default_rng(seed)
     parts = []
-    for inputs, outputs, activation in zip(layer_sizes, layer_sizes[1:], activations, strict=False):
+    for (inputs, outputs), activation in zip(pairwise(layer_sizes), activations, strict=True):
         if how == "he_normal" or (how == "auto" and activation == "relu"):
             parts.append(rng.standard_normal(inputs * outputs) * np.sqrt(2 / inputs))
         else:
@@ -121,7 +120,8 @@ class Network:
         if self.output_activation == "softmax" and outputs < 2:
             raise ValueError(f"softmax needs at least 2 outputs, got {outputs}")
         self.dtype = validation.dtype(dtype)
-        self.input_scale, self.input_shift = float(input_scale), float(input_shift)
+        self.input_scale = validation.finite("input_scale", input_scale)
+        self.input_shift = validation.finite("input_shift", input_shift)
         self.plan, self.n_jobs = plan, n_jobs
         self.history: dict[str, list[float]] = {}
         self.trained_plan = ""
@@ -148,6 +148,9 @@ class Network:
     def parameters(self) -> Array:
         """All parameters as one read-only vector: W_1 row by row, b_1, W_2, ... Assign to replace them."""
         if self._engine_ahead and self._engine is not None:
+            self._parameters = np.empty_like(
+                self._parameters
+            )  # arrays handed out before keep what they showed
             self._engine.store(self._parameters)
             self._engine_ahead = False
         view = self._parameters.view()
@@ -159,7 +162,7 @@ class Network:
         given = np.asarray(flat)
         if given.shape != self._parameters.shape:
             raise ValueError(f"parameters must have shape {self._parameters.shape}, got {given.shape}")
-        self._parameters = np.array(given, self.dtype)  # arrays handed out before keep what they showed
+        self._parameters = np.array(given, self.dtype)
         self._engine_ahead = False
         if self._engine is not None:
             self._engine.load(self._parameters)
@@ -167,7 +170,7 @@ class Network:
     def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
         """W_l (n_{l-1}, n_l) and b_l (n_l,) as views of a flat vector, such as `gradient` returns."""
         weights, biases, at = [], [], 0
-        for inputs, outputs in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
+        for inputs, outputs in pairwise(self.layer_sizes):
             weights.append(flat[at : at + inputs * outputs].reshape(inputs, outputs))
             at += inputs * outputs
             biases.append(flat[at : at + outputs])
@@ -200,6 +203,7 @@ class Network:
             )  # fmt: skip
             self._engine.load(parameters)
             self._engine_key = key
+        self._engine.forget_interrupts()
         return self._engine
 
     def forward(self, X: ArrayLike) -> Array:
@@ -222,7 +226,10 @@ class Network:
         """
         if self.classes is None:
             raise ValueError("score needs a network with classes")
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        predicted, labels = self.predict(X), np.asarray(y)
+        if labels.shape != predicted.shape:
+            raise DataError(f"y must have {len(predicted)} entries, one an example, got shape {labels.shape}")
+        return float(np.mean(predicted == labels))
 
     def loss(self, X: ArrayLike, y: ArrayLike) -> float:
         """Mean loss over the examples.
@@ -250,15 +257,14 @@ class Network:
         Raises
         ------
         FloatingPointError
-            If the loss is not finite; the parameters stay as they were.
+            If the loss is not finite; the step is then not taken.
         """
         X, targets = self.pair(X, y)
         engine = self._ready(len(X))
         rows = np.arange(len(X), dtype=np.int64)
         losses, finite = engine.run(X, targets, rows, len(X), np.array([float(learning_rate)]))
         if not finite:
-            engine.load(self._parameters)
-            raise FloatingPointError(f"loss is {losses[-1]} after a step with learning_rate {learning_rate}")
+            raise FloatingPointError(f"loss is {losses[-1]}: the step was not taken")
         self._engine_ahead = True
         return float(losses[0])
 
@@ -266,7 +272,10 @@ class Network:
         """X and y checked, as the engine reads them; `name` goes before X and y in messages."""
         before = f"{name} " if name else ""
         X = validation.examples(X, self.layer_sizes[0], self.dtype, f"{before}X")
-        return X, validation.targets(y, len(X), self.layer_sizes[-1], self.classes, self.dtype, f"{before}y")
+        checked = validation.targets(y, len(X), self.layer_sizes[-1], self.classes, self.dtype, f"{before}y")
+        if self.loss_name == "log_loss" and checked.ndim == 2:
+            validation.probabilities(checked, self.output_activation == "softmax", f"{before}y")
+        return X, checked
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file; see :mod:`schuss.model_file`."""

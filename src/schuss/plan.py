@@ -27,7 +27,7 @@ ALIASES = {
 }
 
 _ELSEWHERE = ("cuda", "cuda-naive", "gpu", "gpu-optimized")
-_FORM = "KERNELS:EXAMPLESxMATRIX (such as native:2x1), a name (serial, multicore, fast-serial, fast-parallel, hybrid), native or auto"
+_FORM = f"KERNELS:EXAMPLESxMATRIX (such as native:2x1), a name ({', '.join(ALIASES)}), native or auto"
 
 
 @dataclass(frozen=True)

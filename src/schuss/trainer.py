@@ -73,7 +73,8 @@ class Trainer:
         Raises
         ------
         TrainingDiverged
-            If the loss is no longer finite; the network keeps the parameters from the end of the epoch before.
+            If the loss or a weight is no longer finite; the network keeps the parameters from the end of the
+            epoch before.
         """
         began = time.perf_counter()
         n, B = len(X), self.batch_size
@@ -85,17 +86,11 @@ class Trainer:
             self._fetch()
             raise
         seconds = time.perf_counter() - began
-        history = self.network.history
-        done = len(history["loss"])
         if not finite:
-            step = len(losses)
-            raise TrainingDiverged(
-                f"loss became {losses[-1]} in epoch {done + 1}, step {step}; the parameters are those after "
-                f"epoch {done} (a smaller learning_rate than {self.learning_rate:g} may help)",
-                done + 1,
-                step,
-            )
-        self._fetch()
+            raise self._diverged(f"loss became {losses[-1]}", len(losses))
+        if not self._fetch():
+            raise self._diverged("a weight became infinite", len(losses))
+        history = self.network.history
         history["loss"].append(
             float(np.average(losses, weights=np.minimum(B, n - B * np.arange(len(rates)))))
         )
@@ -111,10 +106,23 @@ class Trainer:
         if y.ndim == 1:
             history.setdefault("validation_accuracy", []).append(float(np.mean(most_likely(outputs) == y)))
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> bool:
+        """Hand the engine's parameters to the network, unless one is no longer finite."""
         flat = np.empty(self.network.n_parameters, self.network.dtype)
         self.engine.store(flat)
+        if not np.isfinite(flat).all():
+            return False
         self.network.parameters = flat
+        return True
+
+    def _diverged(self, what: str, step: int) -> TrainingDiverged:
+        done = len(self.network.history["loss"])
+        return TrainingDiverged(
+            f"{what} in epoch {done + 1}, step {step}; the parameters are those after epoch {done} "
+            f"(a smaller learning_rate than {self.learning_rate:g} may help)",
+            done + 1,
+            step,
+        )
 
 
 def train(
@@ -218,7 +226,7 @@ def train(
             plan=plan,
             n_jobs=n_jobs,
         )
-    X, targets = network.pair(X, y)
+    X, targets = network.pair(given, y)
     held_out = None if validation is None else _validation_pair(network, validation)
     if batch_size is None:
         batch_size = min(DEFAULT_BATCH_SIZE, len(X))
@@ -259,11 +267,15 @@ def _unpack(X: Any, y: Any, network: Network | None) -> tuple[Any, Any, Array | 
 
 
 def _validation_pair(network: Network, validation: Any) -> tuple[Array, Array]:
-    if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise ValueError(f"validation must be a pair (X, y) or a Dataset, got {len(validation)} items")
-        return network.pair(*validation, name="validation")
-    return network.pair(*_unpack(validation, None, network)[:2], name="validation")
+    from .data import Dataset
+
+    if isinstance(validation, Dataset):
+        return network.pair(*_unpack(validation, None, network)[:2], name="validation")
+    if not isinstance(validation, tuple) or len(validation) != 2:
+        got = f"{len(validation)} items" if isinstance(validation, tuple) else type(validation).__name__
+        raise ValueError(f"validation must be a pair (X, y) or a Dataset, got {got}")
+    X, y = validation
+    return network.pair(X, y, name="validation")
 
 
 def _outputs(y: Any, classes: Array | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +15,12 @@ __all__ = [
     "classes",
     "dtype",
     "examples",
+    "finite",
     "hidden_sizes",
     "layer_sizes",
     "positive_integer",
     "precision",
+    "probabilities",
     "targets",
 ]
 
@@ -32,6 +34,13 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def finite(name: str, value: Any) -> float:
+    """`value` as a finite float."""
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
 def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Widths (n_0, ..., n_L), all at least 1, L at least 1."""
     checked = tuple(positive_integer("layer_sizes", size) for size in sizes)
@@ -42,8 +51,7 @@ def layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def hidden_sizes(sizes: Sequence[int] | int) -> tuple[int, ...]:
     """Units of the hidden layers, each at least 1; one number is one layer."""
-    given = (sizes,) if isinstance(sizes, SupportsIndex) else tuple(sizes)
-    return tuple(positive_integer("hidden_layer_sizes", size) for size in given)
+    return tuple(positive_integer("hidden_layer_sizes", size) for size in np.atleast_1d(sizes).tolist())
 
 
 def precision(name: str, X: Array) -> str:
@@ -54,13 +62,15 @@ def precision(name: str, X: Array) -> str:
 
 
 def classes(labels: ArrayLike | None, outputs: int) -> Array | None:
-    """Labels (n_classes,) for `outputs` outputs: one each, or two for one output."""
+    """Labels (n_classes,) for `outputs` outputs: one each, or two for one output; sorted, none twice."""
     if labels is None:
         return None
     array = np.asarray(labels)
     expected = 2 if outputs == 1 else outputs
     if array.shape != (expected,):
         raise ValueError(f"classes must be {expected} labels for {outputs} outputs, got shape {array.shape}")
+    if not np.array_equal(array, np.unique(array)):
+        raise ValueError(f"classes must be sorted and all different, got {array.tolist()}")
     return array
 
 
@@ -109,9 +119,11 @@ def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
         numbers = np.searchsorted(labels, y).clip(0, len(labels) - 1)
         unknown = labels[numbers] != y
     except TypeError:
-        raise DataError(f"{name} must hold labels like {labels[0]!r}, got dtype {y.dtype}") from None
+        raise DataError(
+            f"{name} must hold labels like {labels[:1].tolist()[0]!r}, got dtype {y.dtype}"
+        ) from None
     if np.any(unknown):
-        raise DataError(f"{name} must hold labels known to the network, got {y[unknown][0]!r}")
+        raise DataError(f"{name} must hold labels known to the network, got {y[unknown][:1].tolist()[0]!r}")
     return numbers.astype(np.int32)
 
 
@@ -136,7 +148,21 @@ def targets(
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] != outputs:
         raise DataError(f"{name} must have {outputs} columns, one an output, got shape {array.shape}")
-    dense = np.ascontiguousarray(array, dtype)
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
+        dense = np.ascontiguousarray(array, dtype)
     if not np.isfinite(dense).all():
         raise DataError(f"{name} must be finite, got {dense[~np.isfinite(dense)][0]}")
     return dense
+
+
+def probabilities(y: Array, sum_to_one: bool, name: str = "y") -> None:
+    """Check targets (n_examples, n_outputs) of the log loss: in [0, 1], each row adding up to 1 for softmax."""
+    if y.min() < 0 or y.max() > 1:
+        raise DataError(f"{name} must be in [0, 1] for log_loss, got {y.min() if y.min() < 0 else y.max()}")
+    if sum_to_one:
+        sums = y.sum(axis=1, dtype=np.float64)
+        worst = int(np.argmax(np.abs(sums - 1)))
+        if abs(sums[worst] - 1) > 1e-4:
+            raise DataError(
+                f"{name} must have rows that add up to 1 for softmax, got {sums[worst]:g} in row {worst}"
+            )

@@ -99,24 +99,20 @@ double Engine<T>::mean_loss(const Batch<T>& batch) const {
   return (sum + 0.5 * optimizer_.alpha * penalty) / static_cast<double>(batch.count);
 }
 
-// The two barriers of a step; true when it was applied and its loss is finite. What the threads decide by is
-// written before a barrier and read after it: the stop signal is raised before the first only, diverged_ is
-// written between the two.
+// The two barriers of a step. What the threads decide by is settled before the first of them: the stop signal is
+// raised only there, and each thread adds up the same losses.
 template <class T>
-bool Engine<T>::train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss) {
+Ending Engine<T>::train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss) {
   step_->propagate(me, batch, losses_.data());
   if (squares_.size() > 0) step_->squares(me, squares_.data());
   all_.wait();
-  const bool stopped = stop_.raised();
-  if (!stopped) {
-    if (me.thread() == 0) {
-      *loss = mean_loss(batch);
-      diverged_ = !std::isfinite(*loss);
-    }
-    step_->update(me, batch, u);
-  }
+  if (stop_.raised()) return Ending::interrupted;
+  const double mean = mean_loss(batch);
+  if (me.thread() == 0) *loss = mean;
+  if (!std::isfinite(mean)) return Ending::diverged;
+  step_->update(me, batch, u);
   all_.wait();
-  return !stopped && !diverged_;
+  return Ending::complete;
 }
 
 template <class T>
@@ -124,7 +120,6 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
   const std::lock_guard lock(mutex_);
   reserve(std::min(epoch.batch, epoch.examples));
   stop_.reset();
-  diverged_ = false;
   const std::int64_t before = steps_taken_;
   Outcome outcome;
   Update<T> u;  // of the current step; written by thread 0 between steps
@@ -138,16 +133,12 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
         steps_taken_ = before + s + 1;
         u = update_for(epoch.rates[s], count);
       }
-      if (!train_step(me, batch, u, epoch.losses + s)) break;
-      if (thread == 0) outcome.steps = s + 1;
+      const Ending ending = train_step(me, batch, u, epoch.losses + s);
+      if (thread == 0) outcome = {ending, s + (ending == Ending::complete ? 1 : 0)};
+      if (ending != Ending::complete) break;
     }
   });
-  if (stop_.raised()) {
-    steps_taken_ = before + outcome.steps;
-    outcome.ending = Ending::interrupted;
-  } else if (diverged_) {
-    outcome.ending = Ending::diverged;
-  }
+  steps_taken_ = before + outcome.steps;
   return outcome;
 }
 

@@ -48,7 +48,7 @@ enum class Ending { complete, interrupted, diverged };
 
 struct Outcome {
   Ending ending = Ending::complete;
-  index steps = 0;  // applied, each with a finite loss
+  index steps = 0;  // applied
 };
 
 template <class T>
@@ -65,8 +65,7 @@ class Engine {
   std::int64_t steps_taken() const { return steps_taken_; }
   void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
 
-  // Trains until the end, an interrupt, or a loss that is not finite; after either of the last two the
-  // parameters are not to be relied on (the diverged step has been applied).
+  // Trains until the end, an interrupt, or a loss that is not finite; the step that met it is not applied.
   Outcome run(const Epoch<T>& epoch);
   // Output activations (rows x targets) and, where y is given, the examples' losses. False when interrupted.
   bool forward(const Examples& x, const Targets<T>& y, T* out, double* losses);
@@ -78,7 +77,7 @@ class Engine {
   Place place(int thread);
   Update<T> update_for(double rate, index count) const;
   double mean_loss(const Batch<T>& batch) const;
-  bool train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss);
+  Ending train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss);
   void reserve(index rows);
 
   const Network network_;
@@ -93,7 +92,6 @@ class Engine {
   std::unique_ptr<Step<T>> step_;
   Buffer<double> losses_;   // of the current minibatch's examples
   Buffer<double> squares_;  // of the weights' rows, when alpha > 0
-  bool diverged_ = false;
 };
 
 }  // namespace schuss

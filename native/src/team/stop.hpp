@@ -14,10 +14,8 @@ class StopSignal {
   // `asked` is called from the calling thread at most every `kInterval`.
   explicit StopSignal(std::function<bool()> asked) : asked_(std::move(asked)) {}
 
-  void reset() {
-    raised_.store(false, std::memory_order_relaxed);
-    last_ = Clock::now();
-  }
+  // The clock runs on: passes shorter than the interval are asked about too, in their turn.
+  void reset() { raised_.store(false, std::memory_order_relaxed); }
   bool raised() const { return raised_.load(std::memory_order_relaxed); }
   bool poll() {
     if (raised()) return true;

@@ -1,5 +1,6 @@
 #include "team.hpp"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -17,7 +18,11 @@ constexpr int kSpin = 2000;
 }  // namespace
 
 int allowed_cores() {
-  const unsigned n = std::thread::hardware_concurrency();  // respects the affinity mask
+#if defined(__linux__)
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
+#endif
+  const unsigned n = std::thread::hardware_concurrency();
   return n == 0 ? 1 : static_cast<int>(n);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -181,9 +182,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _run(self, trainer: Trainer, X: Array, y: Array) -> None:
         self.best_loss_, waited = np.inf, 0
-        for self.n_iter_ in range(1, validation.positive_integer("max_iter", self.max_iter) + 1):
+        for n_iter in range(1, validation.positive_integer("max_iter", self.max_iter) + 1):
             trainer.epoch(X, y)
-            self.loss_, self.t_ = self.loss_curve_[-1], self.n_iter_ * len(X)
+            self.n_iter_, self.t_, self.loss_ = n_iter, n_iter * len(X), self.loss_curve_[-1]
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
             waited = waited + 1 if self.loss_ > self.best_loss_ - self.tol else 0
@@ -245,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         )
         factor = 2 if self.activation == "logistic" else 6
         parts = []
-        for inputs, units in zip(network.layer_sizes, network.layer_sizes[1:], strict=False):
+        for inputs, units in pairwise(network.layer_sizes):
             bound = np.sqrt(factor / (inputs + units))
             parts += [random.uniform(-bound, bound, inputs * units), random.uniform(-bound, bound, units)]
         network.parameters = np.concatenate(parts)
