@@ -250,6 +250,6 @@ def test_affinity_counts():
 
 def test_a_forced_instruction_set_that_is_none(monkeypatch):
     monkeypatch.setenv("SCHUSS_ISA", "mmx")
-    with pytest.raises(ValueError, match=r"isa must be auto or one of .*, got 'mmx'") as caught:
+    with pytest.raises(PlanError, match=r"SCHUSS_ISA: isa must be auto or one of .*, got 'mmx'") as caught:
         Network((2, 2)).forward(np.ones((1, 2)))
     one_line(caught, "portable")

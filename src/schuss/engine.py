@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core, blas
 from .activations import ACTIVATIONS
+from .errors import PlanError
 from .losses import LOSSES
 from .optimizers import Optimizer
 from .plan import KERNELS, Plan
@@ -29,10 +30,13 @@ def chosen_isa() -> str:
 
     Raises
     ------
-    ValueError
+    PlanError
         If SCHUSS_ISA names none, or one that this processor lacks.
     """
-    return str(_core.select_isa(os.environ.get("SCHUSS_ISA") or "auto"))
+    try:
+        return str(_core.select_isa(os.environ.get("SCHUSS_ISA") or "auto"))
+    except ValueError as error:
+        raise PlanError(f"SCHUSS_ISA: {error}") from None
 
 
 class CpuEngine:

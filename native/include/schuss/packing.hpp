@@ -16,10 +16,10 @@ struct Packing {
 
   static Packing row_major(index depth, index columns) { return {depth, columns, columns, 1}; }
 
-  index panels() const { return ceil_div(columns, panel); }
-  index filled(index p) const { return columns - p * panel < panel ? columns - p * panel : panel; }
-  index width(index p) const { return round_up(filled(p), lanes); }
-  index offset(index p, index k = 0) const { return p * panel * depth + k * width(p); }
+  SCHUSS_ALWAYS_INLINE index panels() const { return ceil_div(columns, panel); }
+  SCHUSS_ALWAYS_INLINE index filled(index p) const { return columns - p * panel < panel ? columns - p * panel : panel; }
+  SCHUSS_ALWAYS_INLINE index width(index p) const { return round_up(filled(p), lanes); }
+  SCHUSS_ALWAYS_INLINE index offset(index p, index k = 0) const { return p * panel * depth + k * width(p); }
   index size() const { return depth * round_up(columns, lanes); }
 };
 

@@ -30,8 +30,8 @@ void BatchBlasStep<T>::multiply(char trans_a, char trans_b, index m, index n, in
 }
 
 template <class T>
-void BatchBlasStep<T>::gather(const Batch<T>& batch, Range mine) {
-  for (index b = mine.begin; b < mine.end; ++b)
+void BatchBlasStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
+  for (index b = mine.begin; b < mine.end && !me.stopped(); ++b)
     gather_example(kernels_, batch, b, network_.targets(), a(0, b), delta(network_.layers(), b));
 }
 
@@ -86,7 +86,7 @@ void BatchBlasStep<T>::bias_gradient(index l, Range mine, T* g) {
 template <class T>
 void BatchBlasStep<T>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
   const Range mine = split(batch.count, me.groups, me.group);
-  gather(batch, mine);
+  gather(me, batch, mine);
   forward_layers(me, mine);
   output_layer(mine, out, losses);
 }

@@ -19,7 +19,7 @@ class BatchBlasStep final : public FlatStep<T> {
   void gradient(const Place&, const Batch<T>&, T* flat) override;
 
  private:
-  void gather(const Batch<T>&, Range);
+  void gather(const Place&, const Batch<T>&, Range);
   void forward_layers(const Place&, Range);
   void output_layer(Range, T* out, double* losses);
   void backward_layers(const Place&, Range);

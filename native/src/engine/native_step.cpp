@@ -245,6 +245,7 @@ void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<
 template <class T>
 void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
   each_tile(me, [&](const Tile& tile, T* weights, T* bias) {
+    if (me.stopped()) return;  // nothing has changed yet, unlike in an update
     sum_tile(tile, batch.count, weights, bias);
     const Packing& packing = layer(tile.layer).packing;
     const index n = packing.filled(tile.panel), first = tile.panel * packing.panel;

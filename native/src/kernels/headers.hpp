@@ -2,7 +2,6 @@
 // could share between instruction sets belongs here.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>

@@ -16,7 +16,8 @@ constexpr int kTileRows = 2;  // 16 registers
 typedef float Floats __attribute__((vector_size(kVectorBytes)));
 typedef double Doubles __attribute__((vector_size(kVectorBytes)));
 
-#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+// GCC's names, then those that Clang defines too
+#if (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)) || defined(__ARM_FEATURE_FMA) || defined(__FMA__)
 inline Floats fused(Floats a, Floats b, Floats c) {
   for (int i = 0; i < 4; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
   return c;

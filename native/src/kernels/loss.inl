@@ -16,7 +16,7 @@ SCHUSS_INLINE double softmax_log_loss(typename P::T* z, typename P::T* y, index 
     distance.add(j, P::select(counts, target * (P::set(top) - P::load(z + j)), V{}));
     mass.add(j, P::select(in_row<P>(j, n), target, V{}));
   }
-  const typename P::T sum = exponentials<P>(z, n).second;
+  const typename P::T sum = exponentials<P>(z, n);
   divide_row<P>(z, n, sum);
   for (index j = 0; j < n; j += P::lanes)
     P::store(y + j, P::select(in_row<P>(j, n), (P::load(z + j) - P::load(y + j)) * P::set(weight), V{}));

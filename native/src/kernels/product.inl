@@ -41,26 +41,33 @@ SCHUSS_NOINLINE void tile(const Product<typename P::T>& p, index row, index k0, 
 template <class T>
 using TileFunction = void (*)(const Product<T>&, index, index, index);
 
-// tiles[v - 1][r - 1] computes r rows of v vectors.
+// of[v - 1][r - 1] computes r rows of v vectors. Plain arrays: operator[] of std::array is a function that the linker
+// could share between instruction sets.
+template <class T>
+struct Tiles {
+  TileFunction<T> of[kPanelVectors][kTileRows];
+};
+
 template <class P, int NV, int... R>
-constexpr std::array<TileFunction<typename P::T>, sizeof...(R)> tile_row(std::integer_sequence<int, R...>) {
-  return {&tile<P, R + 1, NV>...};
+constexpr void fill_tiles(Tiles<typename P::T>& tiles, std::integer_sequence<int, R...>) {
+  ((tiles.of[NV - 1][R] = &tile<P, R + 1, NV>), ...);
 }
 template <class P, int... C>
-constexpr auto tile_grid(std::integer_sequence<int, C...>) {
-  return std::array{tile_row<P, C + 1>(std::make_integer_sequence<int, kTileRows>())...};
+constexpr Tiles<typename P::T> make_tiles(std::integer_sequence<int, C...>) {
+  Tiles<typename P::T> tiles{};
+  (fill_tiles<P, C + 1>(tiles, std::make_integer_sequence<int, kTileRows>()), ...);
+  return tiles;
 }
 
 template <class P>
 void product(const Product<typename P::T>& p) {
-  static constexpr auto tiles = tile_grid<P>(std::make_integer_sequence<int, kPanelVectors>());
-  const auto& column = tiles[static_cast<std::size_t>(p.vectors - 1)];
+  static constexpr auto tiles = make_tiles<P>(std::make_integer_sequence<int, kPanelVectors>());
   const index block = ceil_div(p.depth, ceil_div(p.depth, kDepthBlock));
   for (index k0 = 0; k0 < p.depth; k0 += block) {
     const index k1 = k0 + block < p.depth ? k0 + block : p.depth;
     for (index row = 0; row < p.rows; row += kTileRows) {
       const index rows = p.rows - row < kTileRows ? p.rows - row : kTileRows;
-      column[static_cast<std::size_t>(rows - 1)](p, row, k0, k1);
+      tiles.of[p.vectors - 1][rows - 1](p, row, k0, k1);
     }
   }
 }

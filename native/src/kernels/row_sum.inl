@@ -24,9 +24,9 @@ SCHUSS_INLINE typename P::I in_row(index j, index columns) {
   return P::ascending(j) < (static_cast<typename P::Integer>(columns) - typename P::I{});
 }
 
-// e^(z - max z) in place; returns the maximum and the sum. Padding becomes 0.
+// e^(z - max z) in place; returns the sum. Padding becomes 0.
 template <class P>
-SCHUSS_INLINE std::pair<typename P::T, typename P::T> exponentials(typename P::T* z, index columns) {
+SCHUSS_INLINE typename P::T exponentials(typename P::T* z, index columns) {
   typename P::T top = z[0];
   for (index j = 1; j < columns; ++j) top = z[j] > top ? z[j] : top;
   RowSum<P> sum;
@@ -35,7 +35,7 @@ SCHUSS_INLINE std::pair<typename P::T, typename P::T> exponentials(typename P::T
     P::store(z + j, e);
     sum.add(j, e);
   }
-  return {top, sum.total()};
+  return sum.total();
 }
 
 template <class P>
@@ -47,6 +47,6 @@ template <class P>
 void softmax_block(Block<typename P::T> z) {
   for (index r = 0; r < z.rows; ++r) {
     typename P::T* row = z.data + r * z.stride;
-    divide_row<P>(row, z.columns, exponentials<P>(row, z.columns).second);
+    divide_row<P>(row, z.columns, exponentials<P>(row, z.columns));
   }
 }

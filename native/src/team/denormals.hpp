@@ -26,6 +26,8 @@ class FlushDenormals {
 
  private:
   std::uint64_t saved_;
+#else
+  FlushDenormals() {}  // no such mode known here
 #endif
  public:
   FlushDenormals(const FlushDenormals&) = delete;

@@ -3,26 +3,42 @@
 
 #include <unistd.h>
 
-#include <memory>
+#include <atomic>
 #include <mutex>
 
 namespace schuss {
 
 class ForkMutex {
  public:
-  void lock() {
-    if (owner_ != getpid()) {
-      mutex_.release();  // left as it is: destroying a locked mutex is undefined
-      mutex_ = std::make_unique<std::mutex>();
-      owner_ = getpid();
-    }
-    mutex_->lock();
+  ForkMutex() = default;
+  ForkMutex(const ForkMutex&) = delete;
+  ForkMutex& operator=(const ForkMutex&) = delete;
+  ~ForkMutex() {
+    Owned* last = owned_.load();
+    if (last->process == getpid()) delete last;
   }
-  void unlock() { mutex_->unlock(); }
+
+  void lock() { mine().mutex.lock(); }
+  void unlock() { mine().mutex.unlock(); }
 
  private:
-  pid_t owner_ = getpid();
-  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  struct Owned {
+    const pid_t process = getpid();
+    std::mutex mutex;
+  };
+
+  // An inherited one is left as it is: destroying a locked mutex is undefined.
+  Owned& mine() {
+    Owned* now = owned_.load();
+    while (now->process != getpid()) {
+      Owned* fresh = new Owned;
+      if (owned_.compare_exchange_strong(now, fresh)) return *fresh;
+      delete fresh;
+    }
+    return *now;
+  }
+
+  std::atomic<Owned*> owned_{new Owned};
 };
 
 }  // namespace schuss
