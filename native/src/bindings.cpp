@@ -38,8 +38,8 @@ void require(bool holds, const std::string& message) {
 
 template <class Array>
 void require_length(const Array& array, index n, const char* name) {
-  require(static_cast<index>(array.shape(0)) == n, std::string(name) + " must have " + std::to_string(n) +
-                                                       " elements, got " + std::to_string(array.shape(0)));
+  require(static_cast<index>(array.shape(0)) == n,
+          std::string(name) + " must have " + std::to_string(n) + " elements, got " + std::to_string(array.shape(0)));
 }
 
 // Asks Python whether a signal's handler raised, or, away from the main thread, whether Ctrl-C was pressed.
@@ -69,11 +69,12 @@ void raise_pending() {
 template <class T>
 class PyEngine {
  public:
-  PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, int loss, int kernels, int examples,
-           int matrix, const std::string& isa, const std::vector<std::uintptr_t>& blas, int optimizer, double momentum,
-           double beta2, double epsilon, double alpha)
-      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix), select_isa(isa), routines(blas),
-                {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha}, [this] { return check_(); }) {
+  PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, int loss, int kernels,
+           int examples, int matrix, const std::string& isa, const std::vector<std::uintptr_t>& blas, int optimizer,
+           double momentum, double beta2, double epsilon, double alpha)
+      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix), select_isa(isa),
+                routines(blas), {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha},
+                [this] { return check_(); }) {
     watch_interrupts();
   }
 
@@ -99,16 +100,20 @@ class PyEngine {
     shift_ = shift;
   }
 
-  std::pair<std::string, index> run(AnyMatrix x, nb::object y, Order order, index batch_size, Numbers rates, Numbers losses) {
-    Epoch<T> epoch{examples(x), targets(y, static_cast<index>(x.shape(0))), order.data(),
-                   static_cast<index>(order.shape(0)), batch_size, rates.data(), losses.data()};
+  std::pair<std::string, index> run(AnyMatrix x, nb::object y, Order order, index batch_size, Numbers rates,
+                                    Numbers losses) {
+    Epoch<T> epoch{examples(x),  targets(y, static_cast<index>(x.shape(0))),
+                   order.data(), static_cast<index>(order.shape(0)),
+                   batch_size,   rates.data(),
+                   losses.data()};
     require(batch_size >= 1, "batch_size must be at least 1, got " + std::to_string(batch_size));
     require(epoch.examples >= 1, "order must name at least one example");
     require_length(rates, epoch.steps(), "rates");
     require_length(losses, epoch.steps(), "losses");
     for (index i = 0; i < epoch.examples; ++i)
-      require(order.data()[i] >= 0 && order.data()[i] < epoch.x.rows,
-              "order must hold row numbers below " + std::to_string(epoch.x.rows) + ", got " + std::to_string(order.data()[i]));
+      require(order.data()[i] >= 0 && order.data()[i] < epoch.x.rows, "order must hold row numbers below " +
+                                                                          std::to_string(epoch.x.rows) + ", got " +
+                                                                          std::to_string(order.data()[i]));
     Outcome outcome;
     {
       const nb::gil_scoped_release release;
@@ -163,11 +168,13 @@ class PyEngine {
   static Blas<T> routines(const std::vector<std::uintptr_t>& addresses) {
     if (addresses.empty()) return {};
     require(addresses.size() == 3, "blas must be the addresses of gemm, gemv and ger");
-    return {reinterpret_cast<typename Blas<T>::Gemm>(addresses[0]), reinterpret_cast<typename Blas<T>::Gemv>(addresses[1]),
+    return {reinterpret_cast<typename Blas<T>::Gemm>(addresses[0]),
+            reinterpret_cast<typename Blas<T>::Gemv>(addresses[1]),
             reinterpret_cast<typename Blas<T>::Ger>(addresses[2])};
   }
   void check_slot(int slot) const {
-    require(slot >= 0 && slot < slots(), "slot must be below " + std::to_string(slots()) + ", got " + std::to_string(slot));
+    require(slot >= 0 && slot < slots(),
+            "slot must be below " + std::to_string(slots()) + ", got " + std::to_string(slot));
   }
 
   Examples examples(const AnyMatrix& x) const {
@@ -176,8 +183,9 @@ class PyEngine {
     else if (x.dtype() == nb::dtype<double>()) e.type = Element::float64;
     else if (x.dtype() == nb::dtype<std::uint8_t>()) e.type = Element::uint8;
     else throw nb::type_error("X must be float32, float64 or uint8");
-    require(x.shape(1) == static_cast<std::size_t>(engine_.network().features()),
-            "X must have " + std::to_string(engine_.network().features()) + " columns, got " + std::to_string(x.shape(1)));
+    require(
+        x.shape(1) == static_cast<std::size_t>(engine_.network().features()),
+        "X must have " + std::to_string(engine_.network().features()) + " columns, got " + std::to_string(x.shape(1)));
     require(x.shape(1) == 1 || x.stride(1) == 1, "X must hold each row contiguously");
     e.data = x.data();
     e.rows = static_cast<index>(x.shape(0));
@@ -195,12 +203,14 @@ class PyEngine {
       require_length(labels, rows, "y");
       const index classes = outputs == 1 ? 2 : outputs;
       for (index i = 0; i < rows; ++i)
-        require(labels.data()[i] >= 0 && labels.data()[i] < classes,
-                "y must hold class numbers below " + std::to_string(classes) + ", got " + std::to_string(labels.data()[i]));
+        require(
+            labels.data()[i] >= 0 && labels.data()[i] < classes,
+            "y must hold class numbers below " + std::to_string(classes) + ", got " + std::to_string(labels.data()[i]));
       return {labels.data(), nullptr};
     }
     ConstMatrix<T> dense;
-    if (!nb::try_cast(y, dense, false)) throw nb::type_error("y must be an int32 vector or a matrix of the network's dtype");
+    if (!nb::try_cast(y, dense, false))
+      throw nb::type_error("y must be an int32 vector or a matrix of the network's dtype");
     require_length(dense, rows, "y");
     require(static_cast<index>(dense.shape(1)) == outputs,
             "y must have " + std::to_string(outputs) + " columns, got " + std::to_string(dense.shape(1)));
@@ -219,8 +229,8 @@ void bind_engine(nb::module_& m, const char* name) {
   nb::class_<E>(m, name)
       .def(nb::init<const std::vector<index>&, const std::vector<int>&, int, int, int, int, const std::string&,
                     const std::vector<std::uintptr_t>&, int, double, double, double, double>(),
-           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "isa"_a, "blas"_a, "optimizer"_a,
-           "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a)
+           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "isa"_a, "blas"_a,
+           "optimizer"_a, "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a)
       .def("load", &E::load, "slot"_a, "flat"_a)
       .def("store", &E::store, "slot"_a, "flat"_a)
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
@@ -236,7 +246,8 @@ void bind_engine(nb::module_& m, const char* name) {
 template <class T>
 void elementary(const std::string& isa, int which, ConstVector<T> x, Vector<T> out) {
   require_length(out, static_cast<index>(x.shape(0)), "out");
-  select_isa(isa).table<T>().elementary(static_cast<Elementary>(which), static_cast<index>(x.shape(0)), x.data(), out.data());
+  select_isa(isa).table<T>().elementary(static_cast<Elementary>(which), static_cast<index>(x.shape(0)), x.data(),
+                                        out.data());
 }
 
 }  // namespace
@@ -255,12 +266,17 @@ NB_MODULE(_core, m) {
   });
   m.def("select_isa", [](const std::string& name) { return std::string(select_isa(name).name); }, "name"_a);
   m.def("allowed_cores", &allowed_cores);
-  m.def("measure_peak", [](const std::string& isa, int threads, double seconds, bool float64) {
-    const Isa& chosen = select_isa(isa);
-    const nb::gil_scoped_release release;
-    return float64 ? measure_peak(*chosen.float64, threads, seconds) : measure_peak(*chosen.float32, threads, seconds);
-  }, "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
-  m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "measure_peak",
+      [](const std::string& isa, int threads, double seconds, bool float64) {
+        const Isa& chosen = select_isa(isa);
+        const nb::gil_scoped_release release;
+        return float64 ? measure_peak(*chosen.float64, threads, seconds)
+                       : measure_peak(*chosen.float32, threads, seconds);
+      },
+      "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
+  m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a,
+        nb::call_guard<nb::gil_scoped_release>());
   m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, "out"_a);
   m.def("elementary", &elementary<double>, "isa"_a, "which"_a, "x"_a, "out"_a);
 }

@@ -51,14 +51,14 @@ inline bool check(bool holds, const char* what, const char* file, int line) {
 #define CHECK(...) ::schuss::test::check(static_cast<bool>(__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
 
 // Checks that the expression throws this exception, and that its message holds `part`.
-#define CHECK_THROWS(Exception, part, ...)                                       \
-  do {                                                                           \
-    std::string message = "nothing thrown";                                      \
-    try {                                                                        \
-      __VA_ARGS__;                                                               \
-    } catch (const Exception& e) {                                               \
-      message = e.what();                                                        \
-    }                                                                            \
+#define CHECK_THROWS(Exception, part, ...)                                                            \
+  do {                                                                                                \
+    std::string message = "nothing thrown";                                                           \
+    try {                                                                                             \
+      __VA_ARGS__;                                                                                    \
+    } catch (const Exception& e) {                                                                    \
+      message = e.what();                                                                             \
+    }                                                                                                 \
     if (!CHECK(message.find(part) != std::string::npos)) std::printf("  got: %s\n", message.c_str()); \
   } while (false)
 

@@ -178,8 +178,8 @@ void fork_while_training() {
   const std::vector<std::int64_t> order = long_order(rounds(4000), 16);
   std::vector<double> rates(order.size() / 16, 0.0), losses(rates.size());
   const index examples = static_cast<index>(order.size());
-  const Epoch<float> epoch{problem.examples(), problem.targets(), order.data(),  examples,
-                           16,                 rates.data(),      losses.data()};
+  const Epoch<float> epoch{problem.examples(), problem.targets(), order.data(), examples, 16,
+                           rates.data(),       losses.data()};
   engine.run(epoch);
   std::thread trainer([&] {
     while (!done) engine.run(epoch);

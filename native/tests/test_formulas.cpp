@@ -174,8 +174,7 @@ void outputs() {
 template <class T>
 void hidden_layers() {
   for (index columns : {1, 2, 3, 7, 8, 10, 16, 17, 31, 33, 100})
-    for (Activation f : every_activation)
-      on_every_isa([&](const Isa& isa) { return hidden<T>(isa, 3, columns, f); });
+    for (Activation f : every_activation) on_every_isa([&](const Isa& isa) { return hidden<T>(isa, 3, columns, f); });
 }
 
 }  // namespace

@@ -150,8 +150,14 @@ void plain_update(const Subject<T>& s, const Update<T>& u, T g, T& w, T& s0, T& 
   const T step = -(u.rate * g);
   switch (u.kind) {
     case Optimizer::sgd: w = s.fma(-u.rate, g, w); break;
-    case Optimizer::momentum: s0 = s.fma(u.momentum, s0, step); w += s0; break;
-    case Optimizer::nesterov: s0 = s.fma(u.momentum, s0, step); w += s.fma(u.momentum, s0, step); break;
+    case Optimizer::momentum:
+      s0 = s.fma(u.momentum, s0, step);
+      w += s0;
+      break;
+    case Optimizer::nesterov:
+      s0 = s.fma(u.momentum, s0, step);
+      w += s.fma(u.momentum, s0, step);
+      break;
     case Optimizer::adam:
       s0 = s.fma(u.momentum, s0, (1 - u.momentum) * g);
       s1 = s.fma(u.beta2, s1, (1 - u.beta2) * (g * g));
@@ -164,8 +170,8 @@ void updates(const Subject<T>& s) {
   Random random(8);
   for (Optimizer kind : {Optimizer::sgd, Optimizer::momentum, Optimizer::nesterov, Optimizer::adam})
     for (index n = 1; n <= 4 * s.lanes + 1; ++n) {
-      about = std::string(s.isa.name) + " optimizer " + std::to_string(static_cast<int>(kind)) +
-              " n=" + std::to_string(n);
+      about =
+          std::string(s.isa.name) + " optimizer " + std::to_string(static_cast<int>(kind)) + " n=" + std::to_string(n);
       const Update<T> u{kind, T(0.1), T(0.9), T(0.99), T(1e-8), T(0.01)};
       const int slots = state_slots(kind);
       const auto g = random.vector<T>(n);
@@ -225,10 +231,10 @@ void on_every_isa() {
 }
 
 // A function template as a case's argument.
-#define SCHUSS_CASE(name)                                                      \
-  template <class T>                                                           \
-  struct name##_case {                                                         \
-    void operator()(const Subject<T>& s) const { name<T>(s); }                 \
+#define SCHUSS_CASE(name)                                      \
+  template <class T>                                           \
+  struct name##_case {                                         \
+    void operator()(const Subject<T>& s) const { name<T>(s); } \
   }
 SCHUSS_CASE(product);
 SCHUSS_CASE(transpose);

@@ -147,7 +147,9 @@ void denormal_mode() {
   CHECK(flushing == 3);
 #endif
   CHECK(keeps_denormals());
-  CHECK_THROWS(std::runtime_error, "stop", team.run([](int t) { if (t == 0) throw std::runtime_error("stop"); }));
+  CHECK_THROWS(std::runtime_error, "stop", team.run([](int t) {
+    if (t == 0) throw std::runtime_error("stop");
+  }));
   CHECK(keeps_denormals());
 }
 

@@ -6,9 +6,7 @@ namespace schuss {
 // The numbers are part of the Python contract (optimizers.py); the formulas are in kernels/optimizer.inl.
 enum class Optimizer { sgd = 0, momentum = 1, nesterov = 2, adam = 3 };
 
-constexpr int state_slots(Optimizer kind) {
-  return kind == Optimizer::sgd ? 0 : kind == Optimizer::adam ? 2 : 1;
-}
+constexpr int state_slots(Optimizer kind) { return kind == Optimizer::sgd ? 0 : kind == Optimizer::adam ? 2 : 1; }
 
 template <class T>
 struct Update {

@@ -3,8 +3,8 @@
 namespace schuss {
 
 template <class T>
-BatchBlasStep<T>::BatchBlasStep(const Network& network, const KernelTable<T>& kernels, index groups, Optimizer optimizer,
-                                Blas<T> blas)
+BatchBlasStep<T>::BatchBlasStep(const Network& network, const KernelTable<T>& kernels, index groups,
+                                Optimizer optimizer, Blas<T> blas)
     : FlatStep<T>(network, kernels, groups, optimizer), blas_(blas) {}
 
 template <class T>
@@ -41,8 +41,8 @@ void BatchBlasStep<T>::forward_layers(const Place& me, Range mine) {
   for (index l = 1; l <= network_.layers() && !me.stopped(); ++l) {
     const index inputs = network_.inputs(l), outputs = network_.outputs(l);
     for (index b = mine.begin; b < mine.end; ++b) std::copy_n(this->b(l), outputs, a(l, b));
-    multiply('N', 'N', outputs, mine.size(), inputs, T(1), this->w(l), outputs, a(l - 1, mine.begin), stride(l - 1), T(1),
-             a(l, mine.begin), stride(l));
+    multiply('N', 'N', outputs, mine.size(), inputs, T(1), this->w(l), outputs, a(l - 1, mine.begin), stride(l - 1),
+             T(1), a(l, mine.begin), stride(l));
     if (l < network_.layers()) kernels_.activate(network_.activation(l), block(a(l, mine.begin), l, mine));
   }
 }
@@ -52,7 +52,8 @@ void BatchBlasStep<T>::output_layer(Range mine, T* out, double* losses) {
   const index last = network_.layers(), n = network_.targets();
   const Block<T> z = block(a(last, mine.begin), last, mine);
   const Activation f = network_.activation(last);
-  if (losses) kernels_.output(network_.loss(), f, z, block(delta(last, mine.begin), last, mine), T(1), losses + mine.begin);
+  if (losses)
+    kernels_.output(network_.loss(), f, z, block(delta(last, mine.begin), last, mine), T(1), losses + mine.begin);
   else kernels_.activate(f, z);
   for (index b = mine.begin; out && b < mine.end; ++b) std::copy_n(a(last, b), n, out + b * n);
 }
@@ -61,8 +62,8 @@ template <class T>
 void BatchBlasStep<T>::backward_layers(const Place& me, Range mine) {
   for (index l = network_.layers() - 1; l >= 1 && !me.stopped(); --l) {
     const index outputs = network_.outputs(l + 1), inputs = network_.inputs(l + 1);
-    multiply('T', 'N', inputs, mine.size(), outputs, T(1), this->w(l + 1), outputs, delta(l + 1, mine.begin), stride(l + 1),
-             T(0), delta(l, mine.begin), stride(l));
+    multiply('T', 'N', inputs, mine.size(), outputs, T(1), this->w(l + 1), outputs, delta(l + 1, mine.begin),
+             stride(l + 1), T(0), delta(l, mine.begin), stride(l));
     const Block<T> values = block(a(l, mine.begin), l, mine);
     kernels_.derivative(network_.activation(l), block(delta(l, mine.begin), l, mine),
                         {values.rows, values.columns, values.data, values.stride});

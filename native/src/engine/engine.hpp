@@ -37,9 +37,9 @@ struct Epoch {
   Targets<T> y;
   const std::int64_t* order = nullptr;  // rows, in the order of training
   index examples = 0;
-  index batch = 0;  // the last minibatch may be shorter
-  const double* rates = nullptr;   // one a step
-  double* losses = nullptr;        // one a step, mean over the minibatch, before its update
+  index batch = 0;                // the last minibatch may be shorter
+  const double* rates = nullptr;  // one a step
+  double* losses = nullptr;       // one a step, mean over the minibatch, before its update
 
   index steps() const { return ceil_div(examples, batch); }
 };

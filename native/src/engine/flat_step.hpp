@@ -18,7 +18,8 @@ class FlatStep : public Step<T> {
  public:
   FlatStep(const Network& network, const KernelTable<T>& kernels, index groups, Optimizer optimizer)
       : network_(network), kernels_(kernels) {
-    for (int s = 0; s < 1 + state_slots(optimizer); ++s) slot_[static_cast<std::size_t>(s)] = Buffer<T>(network.parameters());
+    for (int s = 0; s < 1 + state_slots(optimizer); ++s)
+      slot_[static_cast<std::size_t>(s)] = Buffer<T>(network.parameters());
     for (index g = 0; g < groups; ++g) partial_.emplace_back(network.parameters());
   }
 
@@ -32,7 +33,8 @@ class FlatStep : public Step<T> {
   void squares(const Place& me, double* rows) override {
     for (index l = 1; l <= network_.layers(); ++l) {
       const Range mine = split(network_.inputs(l), me.threads(), me.thread());
-      kernels_.row_squares(Packing::row_major(network_.inputs(l), network_.outputs(l)), w(l), mine.begin, mine.end, rows);
+      kernels_.row_squares(Packing::row_major(network_.inputs(l), network_.outputs(l)), w(l), mine.begin, mine.end,
+                           rows);
       rows += network_.inputs(l);
     }
   }

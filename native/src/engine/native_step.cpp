@@ -144,8 +144,7 @@ void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, doub
   if (losses)
     kernels_.output(network_.loss(), f, z, {rows.size(), n, delta_row(last, rows.begin), stride}, batch.weight(),
                     losses + rows.begin);
-  else
-    kernels_.activate(f, z);
+  else kernels_.activate(f, z);
   for (index b = rows.begin; out && b < rows.end; ++b) std::copy_n(a_row(last, b), n, out + b * n);
 }
 
@@ -199,8 +198,10 @@ template <class T>
 void NativeStep<T>::update_tile(const Tile& tile, const T* weights, const T* bias, const Update<T>& u) {
   Layer& at = layer(tile.layer);
   const index width = at.packing.width(tile.panel);
-  const auto apply = [&](const Update<T>& formula, index n, const T* g, Buffer<T> Parameters::*which, index offset) {
-    const auto at_slot = [&](int s) { return s < slots_ ? (at.slot[static_cast<std::size_t>(s)].*which).data() + offset : nullptr; };
+  const auto apply = [&](const Update<T>& formula, index n, const T* g, Buffer<T> Parameters::* which, index offset) {
+    const auto at_slot = [&](int s) {
+      return s < slots_ ? (at.slot[static_cast<std::size_t>(s)].*which).data() + offset : nullptr;
+    };
     kernels_.update(formula, n, g, at_slot(0), at_slot(1), at_slot(2));
   };
   apply(u, tile.rows.size() * width, weights, &Parameters::weights, at.packing.offset(tile.panel, tile.rows.begin));

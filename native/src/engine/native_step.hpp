@@ -40,11 +40,11 @@ class NativeStep final : public Step<T> {
     Buffer<T> bias;     // padded to whole vectors
   };
   struct Layer {
-    Packing packing;                   // of W: inputs deep, outputs wide
-    Packing transposed;                // of W^T: outputs deep, inputs wide
-    std::array<Parameters, 3> slot;    // parameters, then the optimizer's state
-    Buffer<T> transposed_weights;      // empty in the first layer
-    index stride = 0;                  // between rows of a and delta
+    Packing packing;                 // of W: inputs deep, outputs wide
+    Packing transposed;              // of W^T: outputs deep, inputs wide
+    std::array<Parameters, 3> slot;  // parameters, then the optimizer's state
+    Buffer<T> transposed_weights;    // empty in the first layer
+    index stride = 0;                // between rows of a and delta
     Buffer<T> a;
     Buffer<T> delta;
   };
@@ -75,8 +75,8 @@ class NativeStep final : public Step<T> {
   const KernelTable<T>& kernels_;
   const int slots_;
   index capacity_ = 0;
-  std::vector<Layer> layers_;   // 0 is the input
-  std::vector<Tile> tiles_;     // of every W, layers from the last to the first
+  std::vector<Layer> layers_;       // 0 is the input
+  std::vector<Tile> tiles_;         // of every W, layers from the last to the first
   std::vector<Buffer<T>> scratch_;  // one tile of gradient a thread
 };
 

@@ -3,7 +3,8 @@
 namespace schuss {
 
 template <class T>
-void NaiveProducts<T>::forward(const T* w, const T* b, const T* a, T* z, index inputs, index outputs, Range mine) const {
+void NaiveProducts<T>::forward(const T* w, const T* b, const T* a, T* z, index inputs, index outputs,
+                               Range mine) const {
   for (index j = mine.begin; j < mine.end; ++j) z[j] = b[j];
   for (index k = 0; k < inputs; ++k)
     for (index j = mine.begin; j < mine.end; ++j) z[j] += a[k] * w[k * outputs + j];
@@ -84,7 +85,8 @@ void PerExampleStep<T, Products>::forward_layers(const Place& me, Scratch& s) {
   for (index l = 1; l <= network_.layers(); ++l) {
     const std::size_t i = static_cast<std::size_t>(l);
     const Range mine = split(network_.outputs(l), me.members, me.member, kernels_.lanes);
-    products_.forward(this->w(l), this->b(l), s.a[i - 1].data(), s.a[i].data(), network_.inputs(l), network_.outputs(l), mine);
+    products_.forward(this->w(l), this->b(l), s.a[i - 1].data(), s.a[i].data(), network_.inputs(l), network_.outputs(l),
+                      mine);
     if (l < network_.layers() && !mine.empty())
       kernels_.activate(network_.activation(l), {1, mine.size(), s.a[i].data() + mine.begin, 0});
     me.sync();

@@ -7,8 +7,8 @@
 //             rate carries sqrt(1-b2^t) / (1-b1^t)                                  (Kingma & Ba 2015, section 2)
 
 template <class P, Optimizer kind>
-SCHUSS_INLINE void update_vector(const Update<typename P::T>& u, typename P::V g, typename P::V& w,
-                                 typename P::V& s0, typename P::V& s1) {
+SCHUSS_INLINE void update_vector(const Update<typename P::T>& u, typename P::V g, typename P::V& w, typename P::V& s0,
+                                 typename P::V& s1) {
   using V = typename P::V;
   const V rate = P::set(u.rate), mu = P::set(u.momentum);
   g = P::fma(P::set(u.decay), w, g);
@@ -29,8 +29,8 @@ SCHUSS_INLINE void update_vector(const Update<typename P::T>& u, typename P::V g
 }
 
 template <class P, Optimizer kind>
-void update_span(const Update<typename P::T>& u, index n, const typename P::T* g, typename P::T* w,
-                 typename P::T* s0, typename P::T* s1) {
+void update_span(const Update<typename P::T>& u, index n, const typename P::T* g, typename P::T* w, typename P::T* s0,
+                 typename P::T* s1) {
   using T = typename P::T;
   using V = typename P::V;
   constexpr int slots = state_slots(kind);

@@ -14,8 +14,7 @@ template <class T>
 void gather(const Examples& x, index row, T* out) {
   const index at = row * x.stride;
   switch (x.type) {
-    case Element::float32:
-      return gather_row(static_cast<const float*>(x.data) + at, x.features, x.scale, x.shift, out);
+    case Element::float32: return gather_row(static_cast<const float*>(x.data) + at, x.features, x.scale, x.shift, out);
     case Element::float64:
       return gather_row(static_cast<const double*>(x.data) + at, x.features, x.scale, x.shift, out);
     case Element::uint8:

@@ -6,10 +6,10 @@
 
 namespace schuss {
 
-#define SCHUSS_DECLARE_ISA(isa)                     \
-  namespace isa {                                   \
-  extern const KernelTable<float> float32_table;    \
-  extern const KernelTable<double> float64_table;   \
+#define SCHUSS_DECLARE_ISA(isa)                   \
+  namespace isa {                                 \
+  extern const KernelTable<float> float32_table;  \
+  extern const KernelTable<double> float64_table; \
   }
 SCHUSS_DECLARE_ISA(portable)
 namespace portable {

@@ -61,7 +61,8 @@ struct KernelTable {
   // out[k] = sum over the columns of row k of squares, for rows [begin, end)
   void (*row_squares)(const Packing&, const T* matrix, index begin, index end, double* out);
   // destination(c, r) = source(r, c)
-  void (*transpose)(index rows, index columns, const T* source, index source_row, T* destination, index destination_row);
+  void (*transpose)(index rows, index columns, const T* source, index source_row, T* destination,
+                    index destination_row);
   // one row of X, converted, scaled and shifted
   void (*gather)(const Examples&, index row, T* out);
 
@@ -76,8 +77,8 @@ struct KernelTable {
 struct Isa {
   std::string_view name;
   std::string_view needs;
-  bool fused;              // has fused multiply-add: shares its bits with every other such table
-  bool (*available)();     // by this processor and this operating system
+  bool fused;           // has fused multiply-add: shares its bits with every other such table
+  bool (*available)();  // by this processor and this operating system
   const KernelTable<float>* float32;
   const KernelTable<double>* float64;
 
@@ -86,9 +87,13 @@ struct Isa {
 };
 
 template <>
-inline const KernelTable<float>& Isa::table<float>() const { return *float32; }
+inline const KernelTable<float>& Isa::table<float>() const {
+  return *float32;
+}
 template <>
-inline const KernelTable<double>& Isa::table<double>() const { return *float64; }
+inline const KernelTable<double>& Isa::table<double>() const {
+  return *float64;
+}
 
 // Every table of this build, best first.
 const std::vector<Isa>& isas();
