@@ -59,9 +59,7 @@ def run_schuss(plan: str, rows: int, batch: int, epochs: int, hidden: tuple[int,
     network = start(hidden)
     X, y = network.pair(*data(rows))
     remaining = iter(orders(rows, epochs))
-    chosen = choose(
-        plan, threads=allowed_threads(), flops_per_example=network.flops_per_example, batch_size=batch
-    )
+    chosen = choose(plan, threads=allowed_threads(), layer_sizes=network.layer_sizes, batch_size=batch)
     trainer = Trainer(network, Optimizer(), RATE, batch, chosen, lambda _: next(remaining))
     for _ in range(epochs):
         trainer.epoch(X, y)
@@ -166,8 +164,7 @@ def main() -> None:
 
 def report(options: argparse.Namespace) -> None:
     from schuss.machine import summary
-    from schuss.network import flops_per_example
-    from schuss.plan import allowed_threads
+    from schuss.plan import allowed_threads, flops_per_example
 
     threads = allowed_threads()
     hidden = tuple(int(n) for n in options.hidden.split(","))

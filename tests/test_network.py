@@ -8,7 +8,8 @@ import pytest
 from conftest import MANY, TOLERANCE, UNIT, distance, make_problem, softmax_tolerance
 
 from schuss import Network
-from schuss.network import flops_per_example, start
+from schuss.network import start
+from schuss.plan import flops_per_example
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 Y = np.array([0, 1, 1, 0])

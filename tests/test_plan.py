@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import schuss
 from schuss import Network, Plan, PlanError, blas
-from schuss.plan import ALIASES, allowed_threads, choose
+from schuss.plan import ALIASES, allowed_threads, choose, flops_per_example
 
 COUNTS = st.integers(1, 500)
 
@@ -55,12 +55,12 @@ def test_names_of_the_study(name, threads, plan):
 def test_left_open(name):
     assert Plan.parse(name) is None
     assert Plan.parse(name, 2) is None
-    assert choose(name, threads=2, flops_per_example=10**7, batch_size=128).kernels == "native"
+    assert choose(name, threads=2, layer_sizes=(784, 1024, 10), batch_size=128).kernels == "native"
 
 
 def test_every_name_is_a_plan():
     for name in ALIASES:
-        choose(name, threads=1, flops_per_example=1000, batch_size=16)
+        choose(name, threads=1, layer_sizes=(4, 3), batch_size=16)
 
 
 NO_PLANS = [
@@ -154,37 +154,39 @@ def test_errors_reach_the_user():
 
 @given(
     threads=st.integers(1, 300),
-    flops=st.integers(2, 10**9),
+    sizes=st.lists(st.integers(1, 5000), min_size=2, max_size=5),
     batch=st.integers(1, 5000),
     text=st.sampled_from(["auto", "predict", "native", "hybrid"]),
 )
-def test_rule_of_auto(threads, flops, batch, text):
-    plan = choose(text, threads=threads, flops_per_example=flops, batch_size=batch)
+def test_rule_of_auto(threads, sizes, batch, text):
+    plan = choose(text, threads=threads, layer_sizes=sizes, batch_size=batch)
     assert plan.kernels == "native"
-    assert plan.examples >= 1
-    assert plan.matrix >= 1
-    assert plan.threads <= threads
-    assert plan.threads == 1 or flops * batch / plan.threads >= 4e6
-    assert plan.examples == 1 or batch // plan.examples >= 16
-    more = choose(text, threads=threads + 1, flops_per_example=flops, batch_size=batch)
+    assert 1 <= plan.threads <= threads
+    assert plan.threads == 1 or flops_per_example(sizes) * batch / plan.threads >= 5e5
+    assert plan.examples == 1 or batch // plan.examples >= 8
+    assert plan.matrix == 1 or max(sizes[1:]) // plan.matrix >= 64
+    more = choose(text, threads=threads + 1, layer_sizes=sizes, batch_size=batch)
     assert more.threads >= plan.threads
 
 
-def test_small_networks_get_one_thread_and_large_ones_all():
-    def chosen(sizes, batch, threads):
-        flops = schuss.network.flops_per_example(sizes)
-        return str(choose("auto", threads=threads, flops_per_example=flops, batch_size=batch))
-
-    assert chosen((4, 10, 3), 16, 64) == "native:1x1"
-    assert chosen((64, 32, 10), 32, 64) == "native:1x1"
-    assert chosen((784, 1024, 1024, 10), 128, 2) == "native:2x1"
-    assert chosen((784, 1024, 1024, 10), 128, 8) == "native:8x1"
-    assert chosen((4096, 4096, 4096, 10), 1, 8) == "native:1x8"
+@pytest.mark.parametrize(
+    ("sizes", "batch", "threads", "plan"),
+    [
+        ((4, 10, 3), 16, 64, "native:1x1"),
+        ((64, 32, 10), 32, 64, "native:1x1"),
+        ((20, 100, 2), 200, 2, "native:2x1"),
+        ((784, 1024, 1024, 10), 128, 2, "native:1x2"),
+        ((784, 1024, 1024, 10), 128, 64, "native:4x16"),
+        ((4096, 4096, 4096, 10), 1, 8, "native:1x8"),
+    ],
+)
+def test_choices(sizes, batch, threads, plan):
+    assert str(choose("auto", threads=threads, layer_sizes=sizes, batch_size=batch)) == plan
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_named_plan_is_kept(plan):
-    assert str(choose(plan, threads=8, flops_per_example=2, batch_size=1)) == plan
+    assert str(choose(plan, threads=8, layer_sizes=(1, 1), batch_size=1)) == plan
 
 
 def test_the_result_says_what_was_chosen():
@@ -235,7 +237,7 @@ import json, os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
 from schuss import _core
 from schuss.plan import allowed_threads, choose
-plan = choose("auto", threads=allowed_threads(), flops_per_example=10**7, batch_size=128)
+plan = choose("auto", threads=allowed_threads(), layer_sizes=(784, 1024, 10), batch_size=128)
 print(json.dumps([allowed_threads(), _core.allowed_cores(), str(plan)]))
 """
 

@@ -36,6 +36,15 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw nb::value_error(message.c_str());
 }
 
+// Every number is at least 0 and below `limit`.
+template <class Number>
+void require_numbers(const Number* numbers, index n, index limit, const char* rule) {
+  for (index i = 0; i < n; ++i)
+    if (numbers[i] < 0 || numbers[i] >= limit)
+      throw nb::value_error(
+          (std::string(rule) + " below " + std::to_string(limit) + ", got " + std::to_string(numbers[i])).c_str());
+}
+
 template <class Array>
 void require_length(const Array& array, index n, const char* name) {
   require(static_cast<index>(array.shape(0)) == n,
@@ -110,10 +119,7 @@ class PyEngine {
     require(epoch.examples >= 1, "order must name at least one example");
     require_length(rates, epoch.steps(), "rates");
     require_length(losses, epoch.steps(), "losses");
-    for (index i = 0; i < epoch.examples; ++i)
-      require(order.data()[i] >= 0 && order.data()[i] < epoch.x.rows, "order must hold row numbers below " +
-                                                                          std::to_string(epoch.x.rows) + ", got " +
-                                                                          std::to_string(order.data()[i]));
+    require_numbers(order.data(), epoch.examples, epoch.x.rows, "order must hold row numbers");
     Outcome outcome;
     {
       const nb::gil_scoped_release release;
@@ -202,10 +208,7 @@ class PyEngine {
     if (nb::try_cast(y, labels, false)) {
       require_length(labels, rows, "y");
       const index classes = outputs == 1 ? 2 : outputs;
-      for (index i = 0; i < rows; ++i)
-        require(
-            labels.data()[i] >= 0 && labels.data()[i] < classes,
-            "y must hold class numbers below " + std::to_string(classes) + ", got " + std::to_string(labels.data()[i]));
+      require_numbers(labels.data(), rows, classes, "y must hold class numbers");
       return {labels.data(), nullptr};
     }
     ConstMatrix<T> dense;

@@ -15,19 +15,13 @@ from .activations import check_hidden
 from .engine import CpuEngine
 from .errors import DataError
 from .losses import check_loss, check_output, default_output
-from .plan import allowed_threads, choose
+from .plan import allowed_threads, choose, flops_per_example
 
-__all__ = ["Network", "flops_per_example", "start"]
+__all__ = ["Network", "most_likely", "start"]
 
 Array = NDArray[Any]
 
 STARTS = ("auto", "glorot_uniform", "he_normal")
-
-
-def flops_per_example(layer_sizes: Sequence[int]) -> int:
-    """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
-    weight gradient, without the delta of the input."""
-    return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(pairwise(layer_sizes)))
 
 
 def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed: Any) -> Array:
@@ -190,9 +184,7 @@ class Network:
     def _ready(self, rows: int) -> CpuEngine:
         """An engine for passes over `rows` examples, with the present parameters."""
         threads = allowed_threads(self.n_jobs)
-        plan = choose(
-            self.plan, threads=threads, flops_per_example=self.flops_per_example, batch_size=max(rows, 1)
-        )
+        plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
         key = (self.plan, threads, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
         # An engine made for more rows serves fewer too.
         if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import joblib
@@ -12,7 +14,7 @@ import joblib
 from . import blas
 from .errors import PlanError
 
-__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose"]
+__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose", "flops_per_example"]
 
 #: Kernels -> number in the native core (src/engine/engine.hpp).
 KERNELS = {"naive": 0, "gemv": 1, "gemm": 2, "native": 3}
@@ -125,24 +127,35 @@ def allowed_threads(n_jobs: int | None = None) -> int:
     return int(n_jobs) if n_jobs > 0 else max(1, int(joblib.cpu_count()) + 1 + int(n_jobs))
 
 
-#: A thread is worth waking for this much of a step's work, in floating-point operations: about 50 microseconds
-#: of one core, against the 2 or so that the two barriers take.
-_FLOPS_PER_THREAD = 4e6
-#: Examples that a group needs for its register tiles to be full most of the time.
-_EXAMPLES_PER_GROUP = 16
+#: Work of a step, in floating-point operations, for which a further thread is worth waking: some microseconds,
+#: against the fraction of one that the two barriers take.
+_FLOPS_PER_THREAD = 5e5
+#: Outputs of a layer that a member of a group needs to have a panel of weights of its own.
+_OUTPUTS_PER_MEMBER = 64
+#: Examples that a group needs to fill its register tiles.
+_EXAMPLES_PER_GROUP = 8
 
 
-def choose(text: str, *, threads: int, flops_per_example: int, batch_size: int) -> Plan:
+def flops_per_example(layer_sizes: Sequence[int]) -> int:
+    """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
+    weight gradient, without the delta of the input."""
+    return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(pairwise(layer_sizes)))
+
+
+def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: int) -> Plan:
     """The plan that `text` names, or, where it leaves the choice open, the one this rule gives.
 
-    As many threads as have at least 4 MFLOP of the step each; groups of examples as long as each keeps 16 of
-    them; what is left shares the matrix operations. E x M never changes a result, only the time.
+    As many threads as have half a million floating-point operations of the step each. They share the matrix
+    operations as far as the widest layer gives each member 64 outputs, so that the weights are read once between
+    them; beyond that they form groups of at least 8 examples. E x M never changes a result, only the time.
     """
     plan = Plan.parse(text, threads)
     if plan is not None:
         return plan
-    used = max(1, min(threads, int(flops_per_example * batch_size / _FLOPS_PER_THREAD)))
-    examples = max(1, min(used, batch_size // _EXAMPLES_PER_GROUP))
-    while used % examples:
-        examples -= 1
-    return Plan("native", examples, used // examples)
+    work = flops_per_example(layer_sizes) * batch_size
+    used = max(1, min(threads, int(work / _FLOPS_PER_THREAD)))
+    most_members = max(1, max(layer_sizes[1:]) // _OUTPUTS_PER_MEMBER)
+    most_groups = max(1, batch_size // _EXAMPLES_PER_GROUP)
+    candidates = [(min(most_groups, used // m), m) for m in range(1, min(most_members, used) + 1)]
+    examples, matrix = max(candidates, key=lambda split: (split[0] * split[1], split[1]))
+    return Plan("native", examples, matrix)

@@ -232,7 +232,7 @@ def train(
         batch_size = min(DEFAULT_BATCH_SIZE, len(X))
     elif batch_size > len(X):
         raise DataError(f"batch_size must be at most the number of examples, {len(X)}, got {batch_size}")
-    chosen = choose(plan, threads=threads, flops_per_example=network.flops_per_example, batch_size=batch_size)
+    chosen = choose(plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch_size)
     rng = np.random.default_rng(None if seed is None else [seed, 1])  # not the starting weights' stream
     order = rng.permutation if shuffle else np.arange
     trainer = Trainer(network, optimizer, learning_rate, batch_size, chosen, order)

@@ -31,7 +31,8 @@ void BatchBlasStep<T>::multiply(char trans_a, char trans_b, index m, index n, in
 
 template <class T>
 void BatchBlasStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
-  for (index b = mine.begin; b < mine.end && !me.stopped(); ++b)
+  if (me.stopped()) return;
+  for (index b = mine.begin; b < mine.end; ++b)
     gather_example(kernels_, batch, b, network_.targets(), a(0, b), delta(network_.layers(), b));
 }
 

@@ -67,8 +67,9 @@ Range NativeStep<T>::slice(const Place& me, index count) const {
 
 template <class T>
 void NativeStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
-  const Range share = split(mine.size(), me.members, me.member);
-  for (index b = mine.begin + share.begin; b < mine.begin + share.end && !me.stopped(); ++b)
+  Range share = split(mine.size(), me.members, me.member);
+  if (me.stopped()) share = {};
+  for (index b = mine.begin + share.begin; b < mine.begin + share.end; ++b)
     gather_example(kernels_, batch, b, network_.targets(), a_row(0, b), delta_row(network_.layers(), b));
   me.sync();
 }

@@ -188,7 +188,7 @@ def _header(settings: Settings, splits: Splits, network: Network) -> list[str]:
     plan = choose(
         settings.plan,
         threads=settings.threads,
-        flops_per_example=network.flops_per_example,
+        layer_sizes=network.layer_sizes,
         batch_size=settings.batch_size,
     )
     parts = [("training", splits.train), ("validation", splits.validation), ("test", splits.test)]

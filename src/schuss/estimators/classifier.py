@@ -167,9 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         targets = labels.astype(np.int32)
         batch = self._batch_size(len(X))
         threads = allowed_threads(self.n_jobs)
-        plan = choose(
-            self.plan, threads=threads, flops_per_example=network.flops_per_example, batch_size=batch
-        )
+        plan = choose(self.plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch)
         trainer = Trainer(
             network, self._optimizer(), self.learning_rate_init, batch, plan, self._order(len(X), random)
         )
