@@ -65,12 +65,26 @@ def test_every_partition(solver, activation, dtype):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "rows", "batch"), [((600, 530, 3), 40, 20), ((5, 6, 1), 1100, 1100), ((9, 1), 50, 7)]
+    ("sizes", "rows", "batch"),
+    [((600, 530, 3), 40, 20), ((5, 6, 1), 1100, 1100), ((130, 150, 3), 1300, 1300), ((9, 1), 50, 7)],
 )
 def test_every_partition_of_long_sums(sizes, rows, batch, dtype):
     """More than 512 terms in forward, delta and weight gradient; one output; no hidden layer."""
     results = [trained(plan, sizes, rows, batch, dtype, epochs=2) for plan in SAME_BITS]
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("plan", ["native:1x1", "native:2x1", "native:1x3"])
+@pytest.mark.parametrize("isa", FUSED_ISAS or (None,))
+def test_a_long_minibatch_is_the_mean_of_its_parts(plan, isa, monkeypatch):
+    """Longer than what is summed at a time, several tiles each way; the parts are short enough to be summed at once."""
+    if isa:
+        monkeypatch.setenv("SCHUSS_ISA", isa)
+    X, y = data((130, 150, 3), 1300, "float64")
+    network = Network((130, 150, 3), activation="tanh", seed=1, dtype="float64", plan=plan, n_jobs=MANY)
+    parts = [network.gradient(X[at : at + 100], y[at : at + 100]) for at in range(0, 1300, 100)]
+    whole, mean = network.gradient(X, y), np.mean(parts, axis=0)
+    assert np.linalg.norm(whole - mean) <= TOLERANCE["gradient", "float64"] * np.linalg.norm(mean)
 
 
 @settings(max_examples=100)

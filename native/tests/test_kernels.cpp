@@ -106,7 +106,7 @@ void column_sums(const Subject<T>& s) {
       const auto block = random.vector<T>((rows - 1) * stride + padded);
       auto out = guarded<T>(padded);
       Values<T> expected(static_cast<std::size_t>(padded));
-      s.kernels.column_sums({rows, columns, block.data(), stride}, out.data());
+      s.kernels.column_sums({rows, columns, block.data(), stride}, out.data(), false);
       for (index r = 0; r < rows; ++r)
         for (index j = 0; j < padded; ++j) expected[static_cast<std::size_t>(j)] += block.data()[r * stride + j];
       CHECK(same_bits(out, expected));

@@ -6,6 +6,17 @@ namespace {
 // Inputs in a tile of W: with a panel's outputs, 16 KB of float32 gradient, which stays in the first-level cache.
 constexpr index kTileInputs = 64;
 
+// A minibatch whose activations outgrow the caches is walked fewer times: the tiles of a square are summed together,
+// a block of examples after the other.
+constexpr index kLongBatch = 1024;
+constexpr index kSquareInputs = 512;
+constexpr index kSquareOutputs = 512;
+constexpr index kSumBlock = 128;
+
+// Rows of a slice that go through the layers together: few enough for a layer's activations to stay in the
+// caches from one panel of weights to the next.
+constexpr index kBlockRows = 512;
+
 }  // namespace
 
 template <class T>
@@ -23,10 +34,9 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
     for (int s = 0; s < slots_; ++s)
       at.slot[static_cast<std::size_t>(s)] = {Buffer<T>(at.packing.size()), Buffer<T>(round_up(outputs, lanes))};
     if (l > 1) at.transposed_weights = Buffer<T>(at.transposed.size());
-    for (index p = 0; p < at.packing.panels(); ++p)
-      for (index k = 0; k < inputs; k += kTileInputs) tiles_.push_back({l, p, {k, std::min(k + kTileInputs, inputs)}});
+    add_tiles(l);
   }
-  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back((kTileInputs + 1) * panel);
+  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back(together() * (kTileInputs + 1) * panel);
 }
 
 template <class T>
@@ -58,11 +68,6 @@ void NativeStep<T>::reserve(index rows) {
     if (l > 0) layer(l).delta = Buffer<T>(rows * layer(l).stride);
   }
   capacity_ = rows;
-}
-
-template <class T>
-Range NativeStep<T>::slice(const Place& me, index count) const {
-  return split(count, me.groups, me.group);
 }
 
 template <class T>
@@ -149,20 +154,31 @@ void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, doub
   for (index b = rows.begin; out && b < rows.end; ++b) std::copy_n(a_row(last, b), n, out + b * n);
 }
 
+// The group's slice, a block of rows at a time through all the layers: forward, and back where `learn`.
+template <class T>
+void NativeStep<T>::pass(const Place& me, const Batch<T>& batch, T* out, double* losses, bool learn) {
+  const Range slice = split(batch.count, me.groups, me.group);
+  const index blocks = ceil_div(slice.size(), kBlockRows);
+  for (index i = 0; i < blocks; ++i) {
+    const Range part = split(slice.size(), blocks, i);
+    const Range block{slice.begin + part.begin, slice.begin + part.end};
+    gather(me, batch, block);
+    forward_layers(me, block);
+    const Range share = split(block.size(), me.members, me.member);
+    output_layer(batch, {block.begin + share.begin, block.begin + share.end}, out, losses);
+    me.sync();
+    if (learn) backward_layers(me, block);
+  }
+}
+
 template <class T>
 void NativeStep<T>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
-  const Range mine = slice(me, batch.count);
-  gather(me, batch, mine);
-  forward_layers(me, mine);
-  const Range share = split(mine.size(), me.members, me.member);
-  output_layer(batch, {mine.begin + share.begin, mine.begin + share.end}, out, losses);
-  me.sync();
+  pass(me, batch, out, losses, false);
 }
 
 template <class T>
 void NativeStep<T>::propagate(const Place& me, const Batch<T>& batch, double* losses) {
-  forward(me, batch, nullptr, losses);
-  backward_layers(me, slice(me, batch.count));
+  pass(me, batch, nullptr, losses, true);
 }
 
 template <class T>
@@ -174,25 +190,45 @@ void NativeStep<T>::squares(const Place& me, double* rows) {
   }
 }
 
-// The gradient of one tile, and of the panel's biases with its first tile: sums over the minibatch, ascending.
+// The tiles of a layer in squares of kSquareInputs x kSquareOutputs, so that those summed together share operands.
 template <class T>
-void NativeStep<T>::sum_tile(const Tile& tile, index count, T* weights, T* bias) {
+void NativeStep<T>::add_tiles(index l) {
+  const Packing& w = layer(l).packing;
+  const index panels = std::max(index{1}, kSquareOutputs / w.panel);
+  for (index p0 = 0; p0 < w.panels(); p0 += panels)
+    for (index k0 = 0; k0 < w.depth; k0 += kSquareInputs)
+      for (index p = p0; p < std::min(p0 + panels, w.panels()); ++p)
+        for (index k = k0; k < std::min(k0 + kSquareInputs, w.depth); k += kTileInputs)
+          tiles_.push_back({l, p, {k, std::min(k + kTileInputs, w.depth)}});
+}
+
+// Tiles that a thread sums together at most: a square.
+template <class T>
+index NativeStep<T>::together() const {
+  return std::max(index{1}, kSquareOutputs / kernels_.panel()) * (kSquareInputs / kTileInputs);
+}
+
+// The gradient of one tile, and of the panel's biases with its first tile: sums over the examples `block` of the
+// minibatch, ascending, on top of those of the blocks before.
+template <class T>
+void NativeStep<T>::sum_tile(const Tile& tile, Range block, T* weights, T* bias) {
   const Layer& at = layer(tile.layer);
   const Layer& below = layer(tile.layer - 1);
-  const T* delta = at.delta.data() + tile.panel * at.packing.panel;
+  const T* delta = at.delta.data() + block.begin * at.stride + tile.panel * at.packing.panel;
   Product<T> p;
   p.rows = tile.rows.size();
-  p.depth = count;
+  p.depth = block.size();
   p.vectors = at.packing.width(tile.panel) / kernels_.lanes;
-  p.a = below.a.data() + tile.rows.begin;
+  p.a = below.a.data() + block.begin * below.stride + tile.rows.begin;
   p.a_row = 1;
   p.a_depth = below.stride;
   p.panel = delta;
   p.panel_row = at.stride;
   p.out = weights;
   p.out_row = at.packing.width(tile.panel);
+  p.resume = block.begin > 0;
   kernels_.product(p);
-  if (tile.rows.begin == 0) kernels_.column_sums({count, p.out_row, delta, at.stride}, bias);
+  if (tile.rows.begin == 0) kernels_.column_sums({block.size(), p.out_row, delta, at.stride}, bias, p.resume);
 }
 
 template <class T>
@@ -227,28 +263,34 @@ void NativeStep<T>::transpose_tile(const Tile& tile) {
   }
 }
 
+// work(tile, weights, bias) for each of the thread's tiles, with the sums over `count` examples in its scratch
+// memory (with none: room for them).
 template <class T>
 template <class Work>
-void NativeStep<T>::each_tile(const Place& me, Work work) {
+void NativeStep<T>::each_tile(const Place& me, index count, Work work) {
   const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
-  T* weights = scratch_[static_cast<std::size_t>(me.thread())].data();
-  T* bias = weights + kTileInputs * kernels_.panel();
-  for (index i = mine.begin; i < mine.end; ++i) work(tiles_[static_cast<std::size_t>(i)], weights, bias);
+  const index square = count > kLongBatch ? together() : 1;
+  const index block = count > kLongBatch ? kSumBlock : count;
+  const index bias = kTileInputs * kernels_.panel(), size = bias + kernels_.panel();
+  T* scratch = scratch_[static_cast<std::size_t>(me.thread())].data();
+  for (index first = mine.begin; first < mine.end; first += square) {
+    const Tile* tiles = tiles_.data() + first;
+    const index n = std::min(square, mine.end - first);
+    for (index b = 0; b < count; b += block)
+      for (index i = 0; i < n; ++i)
+        sum_tile(tiles[i], {b, std::min(b + block, count)}, scratch + i * size, scratch + i * size + bias);
+    for (index i = 0; i < n; ++i) work(tiles[i], scratch + i * size, scratch + i * size + bias);
+  }
 }
 
 template <class T>
 void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<T>& u) {
-  each_tile(me, [&](const Tile& tile, T* weights, T* bias) {
-    sum_tile(tile, batch.count, weights, bias);
-    update_tile(tile, weights, bias, u);
-  });
+  each_tile(me, batch.count, [&](const Tile& tile, T* weights, T* bias) { update_tile(tile, weights, bias, u); });
 }
 
 template <class T>
 void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
-  each_tile(me, [&](const Tile& tile, T* weights, T* bias) {
-    if (me.stopped()) return;  // nothing has changed yet, unlike in an update
-    sum_tile(tile, batch.count, weights, bias);
+  each_tile(me, batch.count, [&](const Tile& tile, T* weights, T* bias) {
     const Packing& packing = layer(tile.layer).packing;
     const index n = packing.filled(tile.panel), first = tile.panel * packing.panel;
     T* out = flat + network_.weights(tile.layer) + tile.rows.begin * packing.columns + first;
@@ -260,7 +302,7 @@ void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
 
 template <class T>
 void NativeStep<T>::apply(const Place& me, const T* flat, const Update<T>& u) {
-  each_tile(me, [&](const Tile& tile, T* weights, T* bias) {
+  each_tile(me, 0, [&](const Tile& tile, T* weights, T* bias) {
     const Packing& packing = layer(tile.layer).packing;
     const index n = packing.filled(tile.panel), first = tile.panel * packing.panel, width = packing.width(tile.panel);
     const T* in = flat + network_.weights(tile.layer) + tile.rows.begin * packing.columns + first;

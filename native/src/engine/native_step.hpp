@@ -58,18 +58,20 @@ class NativeStep final : public Step<T> {
   const Layer& layer(index l) const { return layers_[static_cast<std::size_t>(l)]; }
   T* a_row(index l, index b) { return layer(l).a.data() + b * layer(l).stride; }
   T* delta_row(index l, index b) { return layer(l).delta.data() + b * layer(l).stride; }
-  Range slice(const Place&, index count) const;
+  void pass(const Place&, const Batch<T>&, T* out, double* losses, bool learn);
   void gather(const Place&, const Batch<T>&, Range);
   void forward_layers(const Place&, Range);
   void output_layer(const Batch<T>&, Range, T* out, double* losses);
   void backward_layers(const Place&, Range);
   template <class Finish>
   void multiply(const Place&, Range, Product<T>, const Packing&, const T* panels, T* out, Finish finish);
-  void sum_tile(const Tile&, index count, T* weights, T* bias);
+  void add_tiles(index l);
+  index together() const;
+  void sum_tile(const Tile&, Range block, T* weights, T* bias);
   void update_tile(const Tile&, const T* weights, const T* bias, const Update<T>&);
   void transpose_tile(const Tile&);
   template <class Work>
-  void each_tile(const Place&, Work work);
+  void each_tile(const Place&, index count, Work work);
 
   const Network network_;
   const KernelTable<T>& kernels_;

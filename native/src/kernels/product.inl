@@ -16,9 +16,9 @@ SCHUSS_NOINLINE void tile(const Product<typename P::T>& p, index row, index k0, 
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v)
-      sum[r][v] = k0 > 0    ? P::load(out + r * p.out_row + v * P::lanes)
-                  : p.start ? P::load(p.start + v * P::lanes)
-                            : V{};
+      sum[r][v] = k0 > 0 || p.resume ? P::load(out + r * p.out_row + v * P::lanes)
+                  : p.start          ? P::load(p.start + v * P::lanes)
+                                     : V{};
   const T* a = p.a + row * p.a_row + k0 * p.a_depth;
   const T* b = p.panel + k0 * p.panel_row;
   for (index k = k0; k < k1; ++k, a += p.a_depth, b += p.panel_row) {

@@ -23,9 +23,9 @@ void gather(const Examples& x, index row, T* out) {
 }
 
 template <class P>
-void column_sums(Block<const typename P::T> block, typename P::T* out) {
+void column_sums(Block<const typename P::T> block, typename P::T* out, bool resume) {
   for (index j = 0; j < block.columns; j += P::lanes) {
-    typename P::V sum{};
+    typename P::V sum = resume ? P::load(out + j) : typename P::V{};
     for (index r = 0; r < block.rows; ++r) sum += P::load(block.data + r * block.stride + j);
     P::store(out + j, sum);
   }

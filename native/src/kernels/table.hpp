@@ -30,6 +30,7 @@ struct Product {
   const T* panel = nullptr;
   index panel_row = 0;
   const T* start = nullptr;  // one value a column (the bias), or null: zero
+  bool resume = false;       // instead of the start: go on from the sums in out
   T* out = nullptr;
   index out_row = 0;
 };
@@ -56,8 +57,8 @@ struct KernelTable {
   // z becomes a; targets become delta, scaled by weight; losses[r] is the example's unscaled loss
   void (*output)(Loss, Activation, Block<T> z, Block<T> targets, T weight, double* losses);
   void (*update)(const Update<T>&, index n, const T* gradient, T* w, T* state0, T* state1);
-  // out[j] = sum over rows ascending
-  void (*column_sums)(Block<const T>, T* out);
+  // out[j] = sum over rows ascending, or on top of out[j] where it is to resume
+  void (*column_sums)(Block<const T>, T* out, bool resume);
   // out[k] = sum over the columns of row k of squares, for rows [begin, end)
   void (*row_squares)(const Packing&, const T* matrix, index begin, index end, double* out);
   // destination(c, r) = source(r, c)
