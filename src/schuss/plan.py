@@ -132,8 +132,8 @@ def allowed_threads(n_jobs: int | None = None) -> int:
 _FLOPS_PER_THREAD = 5e5
 #: Outputs of a layer that a member of a group needs to have a panel of weights of its own.
 _OUTPUTS_PER_MEMBER = 64
-#: Examples that a group needs to fill its register tiles.
-_EXAMPLES_PER_GROUP = 8
+#: Examples that a group needs at least, and those from which its register tiles are full most of the time.
+_EXAMPLES_PER_GROUP, _FULL_GROUP = 8, 32
 
 
 def flops_per_example(layer_sizes: Sequence[int]) -> int:
@@ -145,9 +145,10 @@ def flops_per_example(layer_sizes: Sequence[int]) -> int:
 def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: int) -> Plan:
     """The plan that `text` names, or, where it leaves the choice open, the one this rule gives.
 
-    As many threads as have half a million floating-point operations of the step each. They share the matrix
-    operations as far as the widest layer gives each member 64 outputs, so that the weights are read once between
-    them; beyond that they form groups of at least 8 examples. E x M never changes a result, only the time.
+    As many threads as have half a million floating-point operations of the step each; as groups of 32 examples or
+    more, which meet least often; where the minibatch is too short for that, they rather share the matrix
+    operations, as far as the widest layer gives each member 64 outputs. E x M never changes a result, only the
+    time.
     """
     plan = Plan.parse(text, threads)
     if plan is not None:
@@ -156,6 +157,11 @@ def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: i
     used = max(1, min(threads, int(work / _FLOPS_PER_THREAD)))
     most_members = max(1, max(layer_sizes[1:]) // _OUTPUTS_PER_MEMBER)
     most_groups = max(1, batch_size // _EXAMPLES_PER_GROUP)
-    candidates = [(min(most_groups, used // m), m) for m in range(1, min(most_members, used) + 1)]
-    examples, matrix = max(candidates, key=lambda split: (split[0] * split[1], split[1]))
-    return Plan("native", examples, matrix)
+    splits = [(min(most_groups, used // m), m) for m in range(1, min(most_members, used) + 1)]
+
+    def preference(split: tuple[int, int]) -> tuple[int, bool, int]:
+        examples, matrix = split
+        full = examples * _FULL_GROUP <= batch_size
+        return examples * matrix, full, examples if full else matrix
+
+    return Plan("native", *max(splits, key=preference))
