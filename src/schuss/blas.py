@@ -1,7 +1,9 @@
 """The BLAS that SciPy brought: its routines' addresses, and the number of its threads.
 
-SciPy exports its BLAS for Cython as capsules, whose names are C signatures. Nothing is linked or bundled. A process should not fork while OpenBLAS works with several
-threads of its own (plans gemv:1xM and gemm:1xM): they are no thread of Schuss, and the fork may wait for them for ever.
+SciPy exports its BLAS for Cython as capsules, whose names are C signatures. Nothing is linked or bundled.
+
+A process should not fork while OpenBLAS works with several threads of its own (plans gemv:1xM and gemm:1xM): they are
+no threads of Schuss, and the fork may wait for them for ever.
 """
 
 from __future__ import annotations
