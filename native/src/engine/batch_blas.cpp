@@ -128,7 +128,8 @@ void BatchBlasStep<T>::update(const Place& me, const Batch<T>& batch, const Upda
   for (index l = network_.layers(); l >= 1; --l) {
     weight_gradient(l, all, -u.rate * batch.weight(), T(1) - u.rate * u.decay, this->w(l));
     bias_gradient(l, all, bias);
-    for (index j = 0; j < network_.outputs(l); ++j) this->b(l)[j] -= u.rate * batch.weight() * bias[j];
+    for (index j = 0; j < network_.outputs(l); ++j) bias[j] *= batch.weight();
+    kernels_.update(u.for_bias(), network_.outputs(l), bias, this->b(l), nullptr, nullptr);
   }
 }
 

@@ -7,8 +7,7 @@ template <class P>
 SCHUSS_INLINE double softmax_log_loss(typename P::T* z, typename P::T* y, index n, typename P::T weight) {
   using V = typename P::V;
   // -sum_j y_j log a_j = sum_j y_j ((max - z_j) + log sum e^(z - max)); every term is >= 0
-  typename P::T top = z[0];
-  for (index j = 1; j < n; ++j) top = z[j] > top ? z[j] : top;
+  const typename P::T top = row_maximum(z, n);
   RowSum<P> distance, mass;
   for (index j = 0; j < n; j += P::lanes) {
     const V target = P::load(y + j);
@@ -16,7 +15,7 @@ SCHUSS_INLINE double softmax_log_loss(typename P::T* z, typename P::T* y, index 
     distance.add(j, P::select(counts, target * (P::set(top) - P::load(z + j)), V{}));
     mass.add(j, P::select(in_row<P>(j, n), target, V{}));
   }
-  const typename P::T sum = exponentials<P>(z, n);
+  const typename P::T sum = exponentials<P>(z, n, top);
   divide_row<P>(z, n, sum);
   for (index j = 0; j < n; j += P::lanes)
     P::store(y + j, P::select(in_row<P>(j, n), (P::load(z + j) - P::load(y + j)) * P::set(weight), V{}));

@@ -24,11 +24,16 @@ SCHUSS_INLINE typename P::I in_row(index j, index columns) {
   return P::ascending(j) < (static_cast<typename P::Integer>(columns) - typename P::I{});
 }
 
-// e^(z - max z) in place; returns the sum. Padding becomes 0.
-template <class P>
-SCHUSS_INLINE typename P::T exponentials(typename P::T* z, index columns) {
-  typename P::T top = z[0];
+template <class T>
+SCHUSS_INLINE T row_maximum(const T* z, index columns) {
+  T top = z[0];
   for (index j = 1; j < columns; ++j) top = z[j] > top ? z[j] : top;
+  return top;
+}
+
+// e^(z - top) in place, top the row's maximum; returns the sum. Padding becomes 0.
+template <class P>
+SCHUSS_INLINE typename P::T exponentials(typename P::T* z, index columns, typename P::T top) {
   RowSum<P> sum;
   for (index j = 0; j < columns; j += P::lanes) {
     const auto e = P::select(in_row<P>(j, columns), exp<P>(P::load(z + j) - P::set(top)), P::set(0));
@@ -47,6 +52,6 @@ template <class P>
 void softmax_block(Block<typename P::T> z) {
   for (index r = 0; r < z.rows; ++r) {
     typename P::T* row = z.data + r * z.stride;
-    divide_row<P>(row, z.columns, exponentials<P>(row, z.columns));
+    divide_row<P>(row, z.columns, exponentials<P>(row, z.columns, row_maximum(row, z.columns)));
   }
 }
