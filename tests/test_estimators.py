@@ -158,5 +158,5 @@ def test_refused(options, error, message):
 def test_one_class_and_unknown_labels_are_refused():
     with pytest.raises(ValueError, match="y must hold at least 2 classes, got 1 class"):
         MLPClassifier().fit(X, np.zeros(len(X), int))
-    with pytest.raises(DataError, match="labels known to the network"):
+    with pytest.raises(DataError, match="labels known from training"):
         fitted().network_.loss(X, Y + 90)

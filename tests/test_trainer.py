@@ -199,7 +199,7 @@ def test_a_network_is_trained_further():
 def test_further_training_takes_the_networks_classes():
     network = Network((3, 2), classes=["a", "b"], seed=0)
     train(X, np.array(["a"] * 23), network=network)
-    with pytest.raises(DataError, match="y must hold labels known to the network"):
+    with pytest.raises(DataError, match="y must hold labels known from training"):
         train(X, np.array(["c"] * 23), network=network)
     with pytest.raises(DataError, match="X must have 3 features, got 2"):
         train(X[:, :2], np.array(["a"] * 23), network=network)
@@ -317,7 +317,7 @@ REFUSED = {
     ),
     "validation labels": (
         {"validation": (X, Y + 5)},
-        "validation y must hold labels known to the network, got .*[56]",
+        "validation y must hold labels known from training .* got .*[56]",
     ),
     "validation features": ({"validation": (X[:, :2], Y)}, "validation X must have 3 features, got 2"),
     "validation rows": ({"validation": (X, Y[:-1])}, "validation y must have 23 entries"),

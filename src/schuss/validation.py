@@ -26,6 +26,8 @@ __all__ = [
 
 Array = NDArray[Any]
 
+_LABELS_SHOWN = 10
+
 
 def positive_integer(name: str, value: Any) -> int:
     """`value` as an int of at least 1."""
@@ -114,17 +116,22 @@ def examples(X: ArrayLike, features: int | None, dtype: np.dtype[Any], name: str
 
 
 def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
-    """Class number (n_examples,) int32 of each label in y; labels are sorted."""
-    try:
-        numbers = np.searchsorted(labels, y).clip(0, len(labels) - 1)
-        unknown = labels[numbers] != y
-    except TypeError:
-        raise DataError(
-            f"{name} must hold labels like {labels[:1].tolist()[0]!r}, got dtype {y.dtype}"
-        ) from None
-    if np.any(unknown):
-        raise DataError(f"{name} must hold labels known to the network, got {y[unknown][:1].tolist()[0]!r}")
-    return numbers.astype(np.int32)
+    """Class number (n_examples,) int32 of each label in y; `labels` are those known, sorted."""
+    if y.dtype.kind == "O" or (y.dtype.kind == "U") == (labels.dtype.kind == "U"):  # text is no number
+        try:
+            numbers = np.searchsorted(labels, y).clip(0, len(labels) - 1)
+            if np.all(labels[numbers] == y):
+                return numbers.astype(np.int32)
+        except TypeError:
+            pass  # values that cannot be compared with the labels are not among them
+    known = labels.tolist()
+    unknown = next(label for label in y.tolist() if label not in known)
+    raise DataError(f"{name} must hold labels known from training ({_listed(labels)}), got {unknown!r}")
+
+
+def _listed(labels: Array) -> str:
+    more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+    return ", ".join(repr(label) for label in labels[:_LABELS_SHOWN].tolist()) + more
 
 
 def targets(

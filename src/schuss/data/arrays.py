@@ -1,7 +1,6 @@
 """Arrays in memory as Datasets: the types that networks compute with, and labels as class numbers."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from schuss.data.dataset import Dataset, check_finite
 from schuss.errors import DataError
+from schuss.validation import class_numbers
 
 __all__ = ["as_features", "encode_labels", "file_scale", "flat", "from_arrays"]
-
-_N_LABELS_SHOWN = 10
 
 
 def from_arrays(
@@ -113,15 +111,7 @@ def encode_labels(
     if classes is None:
         found, numbers = np.unique(array, return_inverse=True)
         return numbers.astype(np.int32), found
-    places: NDArray[np.intp] = np.zeros(len(array), np.intp)
-    known: NDArray[np.bool_] = np.zeros(len(array), np.bool_)
-    if (array.dtype.kind == "U") == (classes.dtype.kind == "U"):
-        places = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
-        known = classes[places] == array
-    if not known.all():
-        label = array[~known][0].item()
-        raise DataError(f"{name} must hold labels known from training ({_listed(classes)}), got {label!r}")
-    return places.astype(np.int32), classes
+    return class_numbers(array, classes, name), classes
 
 
 def flat(X: NDArray[Any]) -> NDArray[Any]:
@@ -147,9 +137,3 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     if array.dtype.kind not in "biufUc":
         raise DataError(f"{name} must be an array of numbers or strings, got dtype {array.dtype}")
     return array
-
-
-def _listed(classes: NDArray[Any]) -> str:
-    shown: Sequence[object] = classes[:_N_LABELS_SHOWN].tolist()
-    more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
-    return ", ".join(repr(label) for label in shown) + more
