@@ -253,6 +253,17 @@ void elementary(const std::string& isa, int which, ConstVector<T> x, Vector<T> o
                                         out.data());
 }
 
+double product_rate(const std::string& isa, const std::string& kind, index rows, index depth, index columns,
+                    double seconds, bool float64) {
+  require(kind == "forward" || kind == "gradient", "kind must be forward or gradient, got '" + kind + "'");
+  require(rows >= 1 && depth >= 1 && columns >= 1, "rows, depth and columns must be at least 1");
+  const ProductKind which = kind == "forward" ? ProductKind::forward : ProductKind::gradient;
+  const Isa& chosen = select_isa(isa);
+  const nb::gil_scoped_release release;
+  return float64 ? measure_product(*chosen.float64, which, rows, depth, columns, seconds)
+                 : measure_product(*chosen.float32, which, rows, depth, columns, seconds);
+}
+
 }  // namespace
 }  // namespace schuss
 
@@ -278,6 +289,8 @@ NB_MODULE(_core, m) {
                        : measure_peak(*chosen.float32, threads, seconds);
       },
       "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
+  m.def("measure_product", &product_rate, "isa"_a, "kind"_a, "rows"_a, "depth"_a, "columns"_a, "seconds"_a, "float64"_a);
+  m.def("measure_barrier", &measure_barrier, "threads"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a,
         nb::call_guard<nb::gil_scoped_release>());
   m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, "out"_a);

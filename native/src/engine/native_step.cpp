@@ -22,7 +22,7 @@ constexpr index kBlockRows = 512;
 template <class T>
 NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members,
                           Optimizer optimizer)
-    : network_(network), kernels_(kernels), slots_(1 + state_slots(optimizer)) {
+    : network_(network), kernels_(kernels), slots_(1 + state_slots(optimizer)), claims_(groups * members) {
   layers_.resize(static_cast<std::size_t>(network.layers() + 1));
   const index panel = kernels.panel(), lanes = kernels.lanes;
   for (index l = 0; l <= network.layers(); ++l) layer(l).stride = leading_dimension<T>(network.width(l), lanes);
@@ -157,6 +157,7 @@ void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, doub
 // The group's slice, a block of rows at a time through all the layers: forward, and back where `learn`.
 template <class T>
 void NativeStep<T>::pass(const Place& me, const Batch<T>& batch, T* out, double* losses, bool learn) {
+  if (learn) claims_.offer(me.thread(), split(static_cast<index>(tiles_.size()), me.threads(), me.thread()));
   const Range slice = split(batch.count, me.groups, me.group);
   const index blocks = ceil_div(slice.size(), kBlockRows);
   for (index i = 0; i < blocks; ++i) {
@@ -263,23 +264,21 @@ void NativeStep<T>::transpose_tile(const Tile& tile) {
   }
 }
 
-// work(tile, weights, bias) for each of the thread's tiles, with the sums over `count` examples in its scratch
-// memory (with none: room for them).
+// work(tile, weights, bias) for each of the tiles that the thread claims, with the sums over `count` examples in its
+// scratch memory.
 template <class T>
 template <class Work>
 void NativeStep<T>::each_tile(const Place& me, index count, Work work) {
-  const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
-  const index square = count > kLongBatch ? together() : 1;
+  const index square = count > kLongBatch ? std::min(together(), ceil_div(static_cast<index>(tiles_.size()), me.threads())) : 1;
   const index block = count > kLongBatch ? kSumBlock : count;
   const index bias = kTileInputs * kernels_.panel(), size = bias + kernels_.panel();
   T* scratch = scratch_[static_cast<std::size_t>(me.thread())].data();
-  for (index first = mine.begin; first < mine.end; first += square) {
-    const Tile* tiles = tiles_.data() + first;
-    const index n = std::min(square, mine.end - first);
+  for (Range mine; !(mine = claims_.claim(me.thread(), square)).empty();) {
+    const Tile* tiles = tiles_.data() + mine.begin;
     for (index b = 0; b < count; b += block)
-      for (index i = 0; i < n; ++i)
+      for (index i = 0; i < mine.size(); ++i)
         sum_tile(tiles[i], {b, std::min(b + block, count)}, scratch + i * size, scratch + i * size + bias);
-    for (index i = 0; i < n; ++i) work(tiles[i], scratch + i * size, scratch + i * size + bias);
+    for (index i = 0; i < mine.size(); ++i) work(tiles[i], scratch + i * size, scratch + i * size + bias);
   }
 }
 
@@ -302,7 +301,11 @@ void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
 
 template <class T>
 void NativeStep<T>::apply(const Place& me, const T* flat, const Update<T>& u) {
-  each_tile(me, 0, [&](const Tile& tile, T* weights, T* bias) {
+  const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
+  T* weights = scratch_[static_cast<std::size_t>(me.thread())].data();
+  T* bias = weights + kTileInputs * kernels_.panel();
+  for (index t = mine.begin; t < mine.end; ++t) {
+    const Tile& tile = tiles_[static_cast<std::size_t>(t)];
     const Packing& packing = layer(tile.layer).packing;
     const index n = packing.filled(tile.panel), first = tile.panel * packing.panel, width = packing.width(tile.panel);
     const T* in = flat + network_.weights(tile.layer) + tile.rows.begin * packing.columns + first;
@@ -311,7 +314,7 @@ void NativeStep<T>::apply(const Place& me, const T* flat, const Update<T>& u) {
     for (index r = 0; r < tile.rows.size(); ++r) std::copy_n(in + r * packing.columns, n, weights + r * width);
     std::copy_n(flat + network_.bias(tile.layer) + first, n, bias);
     update_tile(tile, weights, bias, u);
-  });
+  }
 }
 
 template class NativeStep<float>;

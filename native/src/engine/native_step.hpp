@@ -12,7 +12,7 @@
 #include <array>
 #include <vector>
 
-#include "../partition/range.hpp"
+#include "../partition/claims.hpp"
 #include "schuss/buffer.hpp"
 #include "schuss/packing.hpp"
 #include "step.hpp"
@@ -79,6 +79,7 @@ class NativeStep final : public Step<T> {
   index capacity_ = 0;
   std::vector<Layer> layers_;       // 0 is the input
   std::vector<Tile> tiles_;         // of every W, layers from the last to the first
+  Claims claims_;                   // of the tiles
   std::vector<Buffer<T>> scratch_;  // one tile of gradient a thread
 };
 

@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
 #include "denormals.hpp"
+#include "turns.hpp"
 
 namespace schuss {
 namespace {
@@ -62,6 +64,7 @@ void Team::start_crew() {
   for (int i = 1; i < size_; ++i) {
     started->threads.emplace_back([this, crew = started.get(), i] {
       FlushDenormals flush;
+      ShortTurns turns;
       std::uint32_t seen = 0;
       while (true) {
         wait_while_equal(crew->call, seen, spin_);
@@ -86,11 +89,13 @@ void Team::guarded(const std::function<void(int)>& work, int thread) {
 
 void Team::run(const std::function<void(int)>& work) {
   FlushDenormals flush;
+  std::optional<ShortTurns> turns;
   failed_ = false;
   failure_ = nullptr;
   for (Barrier& barrier : barriers_) barrier.reset();
   if (size_ > 1) {
     start_crew();
+    turns.emplace();
     crew_->work = &work;
     crew_->busy.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     crew_->call.fetch_add(1, std::memory_order_acq_rel);
