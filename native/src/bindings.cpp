@@ -289,7 +289,8 @@ NB_MODULE(_core, m) {
                        : measure_peak(*chosen.float32, threads, seconds);
       },
       "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
-  m.def("measure_product", &product_rate, "isa"_a, "kind"_a, "rows"_a, "depth"_a, "columns"_a, "seconds"_a, "float64"_a);
+  m.def("measure_product", &product_rate, "isa"_a, "kind"_a, "rows"_a, "depth"_a, "columns"_a, "seconds"_a,
+        "float64"_a);
   m.def("measure_barrier", &measure_barrier, "threads"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a,
         nb::call_guard<nb::gil_scoped_release>());

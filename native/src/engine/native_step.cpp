@@ -269,7 +269,8 @@ void NativeStep<T>::transpose_tile(const Tile& tile) {
 template <class T>
 template <class Work>
 void NativeStep<T>::each_tile(const Place& me, index count, Work work) {
-  const index square = count > kLongBatch ? std::min(together(), ceil_div(static_cast<index>(tiles_.size()), me.threads())) : 1;
+  const index square =
+      count > kLongBatch ? std::min(together(), ceil_div(static_cast<index>(tiles_.size()), me.threads())) : 1;
   const index block = count > kLongBatch ? kSumBlock : count;
   const index bias = kTileInputs * kernels_.panel(), size = bias + kernels_.panel();
   T* scratch = scratch_[static_cast<std::size_t>(me.thread())].data();

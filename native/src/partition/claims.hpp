@@ -11,7 +11,8 @@ namespace schuss {
 
 class Claims {
  public:
-  explicit Claims(index threads) : threads_(threads), shares_(std::make_unique<Share[]>(static_cast<std::size_t>(threads))) {}
+  explicit Claims(index threads)
+      : threads_(threads), shares_(std::make_unique<Share[]>(static_cast<std::size_t>(threads))) {}
 
   // The thread's share anew. All threads meet at a barrier between this and the first claim, and again after the last.
   void offer(index thread, Range items) {
