@@ -211,7 +211,9 @@ def make_problem(
 def clean_environment(**changed):
     """Environment for a child process, without the variables that the core reads."""
     kept = {
-        name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "SCHUSS_ISA")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OMP_NUM_THREADS", "SCHUSS_ISA", "SCHUSS_PIN")
     }
     return kept | changed
 
@@ -314,7 +316,7 @@ def run(code, *arguments):
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
     """Threads and instruction set are the tests' own to choose."""
-    for name in ("OMP_NUM_THREADS", "SCHUSS_ISA"):
+    for name in ("OMP_NUM_THREADS", "SCHUSS_ISA", "SCHUSS_PIN"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -85,13 +85,13 @@ def test_failure_is_one_line(monkeypatch, error, code, line):
     def fail():
         raise error
 
-    monkeypatch.setattr(machine, "info", fail)
+    monkeypatch.setattr(machine, "info", lambda _threads: fail())
     result = run("info")
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
 
 
 def test_other_exceptions_keep_their_traceback(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda: {}["bug"])
+    monkeypatch.setattr(machine, "info", lambda _threads: {}["bug"])
     assert isinstance(run("info").exception, KeyError)
 
 
@@ -106,7 +106,7 @@ def test_json_holds_what_json_knows():
 
 
 def test_info_as_text(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda: FACTS)
+    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
     result = run("info")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -120,7 +120,7 @@ def test_info_as_text(monkeypatch):
 
 
 def test_info_as_json(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda: FACTS)
+    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
     assert json.loads(run("info", "--json").stdout) == FACTS
 
 
@@ -128,3 +128,33 @@ def test_info_of_this_machine():
     result = run("info", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["cores"]["used"] >= 1
+
+
+# --- info --memory ----------------------------------------------------------------------------------
+
+
+def test_memory_before_training():
+    document = json.loads(run("info", "--memory", "784-1024-10", "--solver", "adam", "--json").stdout)
+    small = json.loads(run("info", "--memory", "784-1024-10", "--json").stdout)
+    assert document["parameters"] == small["parameters"] == 784 * 1024 + 1024 + 10240 + 10
+    state = document["bytes_beside_the_data"] - small["bytes_beside_the_data"]
+    assert state == pytest.approx(2 * 4 * document["parameters"], rel=0.01)  # Adam's m and s
+    long = json.loads(run("info", "--memory", "784-1024-10", "--batch-size", "4096", "--json").stdout)
+    assert long["bytes_beside_the_data"] > small["bytes_beside_the_data"] + (4096 - 128) * 4 * (
+        784 + 2 * 1024
+    )
+    assert "bytes beside the data" in run("info", "--memory", "784-1024-10").stdout
+
+
+@pytest.mark.parametrize("sizes", ["784", "784-", "784-0-10", "784,10", "784--10"])
+def test_memory_of_no_network(sizes):
+    result = run("info", "--memory", sizes)
+    assert result.exit_code == 2
+    assert repr(sizes) in result.stderr
+
+
+def test_memory_that_no_machine_has():
+    result = run("info", "--memory", "10000000-100000000-10")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "refuses" in result.stderr

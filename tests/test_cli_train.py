@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_results_on_stdout_progress_on_stderr():
     )
     assert lines[1].startswith("network  64-16-10, relu, softmax, log_loss: 1,210 parameters")
     assert lines[2].startswith("plan     native:")
-    assert lines[2].endswith("float32")
+    assert re.search(r", float32, \d+\.\d MB of memory$", lines[2])
     assert [line.split("  ")[0] for line in lines[3:]] == ["epoch 1/2", "epoch 2/2"]
     for word in ("loss", "validation accuracy", "examples/s", "GFLOP/s", "native:"):
         assert word in lines[3]
@@ -133,12 +134,19 @@ def test_same_seed_same_network():
     assert not np.array_equal(a, c)
 
 
-def test_is_what_train_in_python_gives():
-    run("digits", *QUICK, "--seed", 5)
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ((), {"learning_rate": 0.1, "momentum": 0.9}),
+        (("--alpha", "0.5", "--isa", "portable"), {"momentum": 0.9, "alpha": 0.5, "isa": "portable"}),
+        (("--solver", "adamw"), {"solver": "adamw", "learning_rate": 0.001}),
+        (("--momentum", "0", "--weight-decay", "0.1"), {"weight_decay": 0.1}),
+    ],
+)
+def test_is_what_train_in_python_gives(options, arguments):
+    run("digits", *QUICK, "--seed", 5, *options)
     splits = data.load("digits")
-    network = schuss.train(
-        splits.train, hidden_layer_sizes=(16,), epochs=2, seed=5, learning_rate=0.1, momentum=0.9
-    )
+    network = schuss.train(splits.train, hidden_layer_sizes=(16,), epochs=2, seed=5, **arguments)
     assert np.array_equal(schuss.load("schuss-model.safetensors").parameters, network.parameters)
 
 
@@ -213,6 +221,9 @@ def test_file_too_small_to_split(tmp_path):
         (("--seed", "-1"), ("'--seed'", "-1", "x>=0")),
         (("--threads", "0"), ("'--threads'", "0", "x>=1")),
         (("--precision", "float16"), ("'--precision'", "'float16'", "float32")),
+        (("--isa", "mmx"), ("'--isa'", "'mmx'", "portable")),
+        (("--weight-decay", "-1"), ("'--weight-decay'", "-1", "x>=0")),
+        (("--alpha", "nan"), ("'--alpha'", "nan", "finite")),
         (("--plan", "fast"), ("'--plan'", "'fast'", "KERNELS:EXAMPLESxMATRIX")),
         (("--plan", "native:2x2", "--threads", "3"), ("'--plan'", "native:2x2", "4 threads", "3 allowed")),
         (("--out", "none/model"), ("'--out'", "'none/model'", "no folder 'none'")),

@@ -14,13 +14,15 @@ SOLVERS = {
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.7, "nesterov": True},
     "adam": {"solver": "adam"},
+    "adamw": {"solver": "adamw", "weight_decay": 0.4},
+    "sgd with decay": {"weight_decay": 0.3},
 }
 PLANS = ("naive:1x1", "naive:2x2", "gemv:2x1", "gemm:1x1", "gemm:2x1", "gemm:1x2", "native:1x1", "native:2x2")
 
 
 def change(solver, state, g, t):
     """What one update adds to the parameters; `state` is kept between steps."""
-    if solver == "sgd":
+    if solver.startswith("sgd"):
         return -RATE * g
     if solver in ("momentum", "nesterov"):
         mu = SOLVERS[solver]["momentum"]
@@ -53,7 +55,9 @@ def by_formula(problem, solver, alpha, batch, epochs, update=change):
                 network.split, network.activations, network.loss_name, w, problem.X[rows], Y[rows]
             )
             sums += count * loss + alpha / 2 * np.sum((weight * w) ** 2)
-            w = w + update(solver, state, g + alpha / count * weight * w, t)
+            g = g + alpha / count * weight * w
+            w = w - RATE * SOLVERS[solver].get("weight_decay", 0.0) * weight * w
+            w = w + update(solver, state, g, t)
         losses.append(sums / len(Y))
     return w, losses
 
@@ -107,7 +111,7 @@ def test_recorded_loss_includes_the_penalty(kernels, dtype):
     )  # and Network.loss does not
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ["sgd", "momentum", "nesterov", "adam"])
 def test_the_same_as_scikit_learn(solver):
     problem = make_problem((7, 9, 3), 16, "tanh", dtype="float64")
     held = [problem.parameters.copy()]
@@ -133,6 +137,20 @@ def test_the_same_as_scikit_learn(solver):
     )
 
 
+def test_default_weight_decay():
+    """AdamW's is PyTorch's, 0.01; without it adamw is adam."""
+    problem = make_problem((7, 9, 3), 16, dtype="float64")
+
+    def after(**options):
+        network = problem.network()
+        schuss.train(problem.X, problem.y, network=network, epochs=2, batch_size=4, **options)
+        return network.parameters
+
+    assert np.array_equal(after(solver="adamw"), after(solver="adam", weight_decay=0.01))
+    assert np.array_equal(after(solver="adamw", weight_decay=0), after(solver="adam"))
+    assert not np.array_equal(after(solver="adamw"), after(solver="adam"))
+
+
 def test_state_carries_on_over_epochs(kernels):
     """Two epochs of one training are not two trainings of one epoch, where the solver has a memory."""
     problem = make_problem((7, 9, 3), 16, dtype="float64")
@@ -141,11 +159,11 @@ def test_state_carries_on_over_epochs(kernels):
         whole = trained(problem, plan, solver, 0.0, 4, 2)
         half = trained(problem, plan, solver, 0.0, 4, 1)
         train_further(problem, half, solver, 4, 1, plan=plan)
-        assert np.array_equal(whole.parameters, half.parameters) == (solver == "sgd")
+        assert np.array_equal(whole.parameters, half.parameters) == solver.startswith("sgd")
 
 
 BAD = [
-    ({"solver": "lbfgs"}, "solver must be one of sgd, adam, got 'lbfgs'"),
+    ({"solver": "lbfgs"}, "solver must be one of sgd, adam, adamw, got 'lbfgs'"),
     ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
     ({"momentum": -0.1}, r"momentum must be in \[0, 1\), got -0.1"),
     ({"momentum": float("nan")}, r"momentum must be in \[0, 1\), got nan"),
@@ -153,9 +171,10 @@ BAD = [
     ({"beta_2": -1}, r"beta_2 must be in \[0, 1\), got -1"),
     ({"epsilon": 0.0}, "epsilon must be > 0, got 0.0"),
     ({"epsilon": float("nan")}, "epsilon must be > 0, got nan"),
-    ({"alpha": -1e-3}, "alpha must be >= 0, got -0.001"),
-    ({"alpha": float("inf")}, "alpha must be >= 0, got inf"),
-    ({"alpha": float("nan")}, "alpha must be >= 0, got nan"),
+    ({"alpha": -1e-3}, "alpha must be >= 0 and finite, got -0.001"),
+    ({"alpha": float("inf")}, "alpha must be >= 0 and finite, got inf"),
+    ({"alpha": float("nan")}, "alpha must be >= 0 and finite, got nan"),
+    ({"weight_decay": -1}, "weight_decay must be >= 0 and finite, got -1"),
 ]
 
 

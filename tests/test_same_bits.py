@@ -16,6 +16,7 @@ SOLVERS = {
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.8, "nesterov": True, "alpha": 0.1},
     "adam": {"solver": "adam", "learning_rate": 0.01},
+    "adamw": {"solver": "adamw", "learning_rate": 0.01, "alpha": 0.1},
     "alpha": {"alpha": 0.5},
 }
 

@@ -6,11 +6,14 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "engine/engine.hpp"
 #include "engine/measure.hpp"
+#include "team/cores.hpp"
 #include "team/interrupt.hpp"
 
 namespace nb = nanobind;
@@ -55,6 +58,7 @@ void require_length(const Array& array, index n, const char* name) {
 // The exception stays pending in this thread until raise_pending().
 class InterruptCheck {
  public:
+  void forget() { at_start_ = interrupts_seen(); }
   bool operator()() const {
     const nb::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) return true;
@@ -68,7 +72,7 @@ class InterruptCheck {
   }
 
  private:
-  unsigned at_start_ = interrupts_seen();
+  std::atomic<unsigned> at_start_{interrupts_seen()};
 };
 
 void raise_pending() {
@@ -79,10 +83,12 @@ template <class T>
 class PyEngine {
  public:
   PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, int loss, int kernels,
-           int examples, int matrix, const std::string& isa, const std::vector<std::uintptr_t>& blas, int optimizer,
-           double momentum, double beta2, double epsilon, double alpha)
-      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix), select_isa(isa),
-                routines(blas), {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha},
+           int examples, int matrix, bool pinned, bool may_change, const std::string& isa,
+           const std::vector<std::uintptr_t>& blas, int optimizer, double momentum, double beta2, double epsilon,
+           double alpha, double weight_decay)
+      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix, pinned, may_change),
+                select_isa(isa), routines(blas),
+                {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha, weight_decay},
                 [this] { return check_(); }) {
     watch_interrupts();
   }
@@ -100,8 +106,10 @@ class PyEngine {
     engine_.store(slot, flat.data());
   }
   // Ctrl-C counts for this engine from now on
-  void forget_interrupts() { check_ = InterruptCheck(); }
+  void forget_interrupts() { check_.forget(); }
   int slots() const { return engine_.slots(); }
+  index bytes(index batch_size) const { return engine_.bytes(batch_size); }
+  std::int64_t steps_alone() const { return engine_.steps_alone(); }
   std::int64_t steps_taken() const { return engine_.steps_taken(); }
   void set_steps_taken(std::int64_t steps) { engine_.set_steps_taken(steps); }
   void set_input(double scale, double shift) {
@@ -129,6 +137,21 @@ class PyEngine {
     return {outcome.ending == Ending::diverged ? "diverged" : "complete", outcome.steps};
   }
 
+  // All rows as one minibatch: its loss, and whether the step was taken.
+  std::pair<double, bool> step(AnyMatrix x, nb::object y, double rate) {
+    double loss = 0;
+    const index rows = static_cast<index>(x.shape(0));
+    require(rows >= 1, "X must hold at least one example");
+    const Epoch<T> epoch{examples(x), targets(y, rows), nullptr, rows, rows, &rate, &loss};
+    Outcome outcome;
+    {
+      const nb::gil_scoped_release release;
+      outcome = engine_.run(epoch);
+    }
+    raise_pending();
+    return {loss, outcome.ending == Ending::complete};
+  }
+
   // y may be None; then `losses` stays as it is
   void forward(AnyMatrix x, nb::object y, Matrix<T> out, Numbers losses) {
     const Examples from = examples(x);
@@ -143,14 +166,21 @@ class PyEngine {
     raise_pending();
   }
 
-  void gradient(AnyMatrix x, nb::object y, Vector<T> flat, Numbers losses) {
+  // on_layer(l), or None
+  void gradient(AnyMatrix x, nb::object y, Vector<T> flat, Numbers losses, nb::object on_layer) {
     const Examples from = examples(x);
     const Targets<T> to = targets(y, from.rows);
     require_length(flat, engine_.network().parameters(), "flat");
     require_length(losses, from.rows, "losses");
+    std::function<void(index)> ready;
+    if (!on_layer.is_none())
+      ready = [&on_layer](index layer) {
+        const nb::gil_scoped_acquire gil;
+        on_layer(layer);
+      };
     {
       const nb::gil_scoped_release release;
-      engine_.gradient(from, to, flat.data(), losses.data());
+      engine_.gradient(from, to, flat.data(), losses.data(), ready);
     }
     raise_pending();
   }
@@ -167,9 +197,9 @@ class PyEngine {
     for (int f : activations) functions.push_back(static_cast<Activation>(f));
     return {sizes, functions, static_cast<Loss>(loss)};
   }
-  static Plan plan(int kernels, int examples, int matrix) {
+  static Plan plan(int kernels, int examples, int matrix, bool pinned, bool may_change) {
     require(examples >= 1 && matrix >= 1, "a plan needs at least one thread");
-    return {static_cast<Kernels>(kernels), examples, matrix};
+    return {static_cast<Kernels>(kernels), examples, matrix, pinned, may_change};
   }
   static Blas<T> routines(const std::vector<std::uintptr_t>& addresses) {
     if (addresses.empty()) return {};
@@ -230,19 +260,24 @@ template <class T>
 void bind_engine(nb::module_& m, const char* name) {
   using E = PyEngine<T>;
   nb::class_<E>(m, name)
-      .def(nb::init<const std::vector<index>&, const std::vector<int>&, int, int, int, int, const std::string&,
-                    const std::vector<std::uintptr_t>&, int, double, double, double, double>(),
-           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "isa"_a, "blas"_a,
-           "optimizer"_a, "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a)
+      .def(nb::init<const std::vector<index>&, const std::vector<int>&, int, int, int, int, bool, bool,
+                    const std::string&, const std::vector<std::uintptr_t>&, int, double, double, double, double,
+                    double>(),
+           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "pinned"_a,
+           "may_change"_a, "isa"_a, "blas"_a, "optimizer"_a, "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a,
+           "weight_decay"_a)
       .def("load", &E::load, "slot"_a, "flat"_a)
       .def("store", &E::store, "slot"_a, "flat"_a)
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
       .def("forget_interrupts", &E::forget_interrupts)
       .def_prop_ro("slots", &E::slots)
+      .def_prop_ro("steps_alone", &E::steps_alone)
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
       .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a)
+      .def("step", &E::step, "x"_a, "y"_a, "rate"_a)
       .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a)
-      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a)
+      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a, "on_layer"_a.none() = nb::none())
+      .def("bytes", &E::bytes, "batch_size"_a)
       .def("apply", &E::apply, "flat"_a, "rate"_a, "batch_size"_a);
 }
 
@@ -280,6 +315,7 @@ NB_MODULE(_core, m) {
   });
   m.def("select_isa", [](const std::string& name) { return std::string(select_isa(name).name); }, "name"_a);
   m.def("allowed_cores", &allowed_cores);
+  m.def("physical_cores", &physical_cores);
   m.def(
       "measure_peak",
       [](const std::string& isa, int threads, double seconds, bool float64) {

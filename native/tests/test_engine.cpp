@@ -1,4 +1,6 @@
 // The engine directly: which results must have the same bits, and which must be near.
+#include <thread>
+
 #include "training.hpp"
 
 namespace schuss::test {
@@ -165,6 +167,87 @@ void load_and_store() {
   }
 }
 
+// A plan that may change tries the caller alone after some milliseconds; the bits are those of one thread.
+void change_of_pace() {
+  const Problem<float> problem({13, 37, 21, 5}, Activation::relu, Activation::softmax, Loss::log_loss, 23);
+  for (const auto& [e, m] : {std::pair{2, 1}, {1, 2}, {2, 2}}) {
+    about = std::to_string(e) + "x" + std::to_string(m);
+    Plan plan{Kernels::native, e, m};
+    plan.may_change = true;
+    Engine<float> engine = make_engine(problem, {plan, {Optimizer::adam, 0.9}});
+    Engine<float> reference = make_engine(problem, {{Kernels::native, 1, 1}, {Optimizer::adam, 0.9}});
+    engine.load(0, problem.start.data());
+    reference.load(0, problem.start.data());
+    bool same = true;
+    int epochs = 0;
+    for (; epochs < 20000 && same && (epochs < 100 || engine.steps_alone() == 0); ++epochs)
+      same =
+          same_bits(train(engine, problem, problem.order, 3, 0.01), train(reference, problem, problem.order, 3, 0.01));
+    CHECK(same);
+    CHECK(engine.steps_alone() > 0);
+    CHECK(engine.steps_taken() == reference.steps_taken() && reference.steps_alone() == 0);
+  }
+}
+
+// Parameters so many that the team shares the copying.
+void load_and_store_many() {
+  const Problem<float> problem({1050, 1010, 3}, Activation::relu, Activation::softmax, Loss::log_loss, 4);
+  for (Plan plan :
+       {Plan{Kernels::native, 1, 1}, {Kernels::native, 3, 1}, {Kernels::native, 1, 2}, {Kernels::gemm, 2, 1}}) {
+    about = text(plan);
+    Engine<float> engine = make_engine(problem, {plan, {Optimizer::momentum, 0.9}});
+    Random random(3);
+    const std::vector<std::vector<float>> slots{problem.start, random.vector<float>(problem.network.parameters())};
+    for (int s = 0; s < 2; ++s) engine.load(s, slots[static_cast<std::size_t>(s)].data());
+    CHECK(slots_of(engine) == slots);
+    std::vector<float> out(12), expected(12);
+    CHECK(engine.forward(problem.examples(), {}, out.data(), nullptr));
+    Engine<float> small_copies = make_engine(problem, {{Kernels::native, 1, 1}});
+    small_copies.load(0, problem.start.data());
+    CHECK(small_copies.forward(problem.examples(), {}, expected.data(), nullptr));
+    CHECK(distance(out, expected) < tolerance<float>);
+  }
+}
+
+// The calling thread hears of each layer from the last to the first, when it is whole in the flat vector.
+template <class T>
+void gradient_layer_by_layer() {
+  each_problem<T>([](const Problem<T>& problem, index) {
+    for (Plan plan : every_plan()) {
+      describe(problem, plan, "auto", {});
+      Engine<T> engine = make_engine(problem, {plan});
+      engine.load(0, problem.start.data());
+      const std::vector<T> expected = gradient(engine, problem);
+      std::vector<T> flat(expected.size(), std::numeric_limits<T>::quiet_NaN());
+      std::vector<double> losses(static_cast<std::size_t>(problem.rows));
+      std::vector<index> heard;
+      const auto caller = std::this_thread::get_id();
+      engine.gradient(problem.examples(), problem.targets(), flat.data(), losses.data(), [&](index l) {
+        heard.push_back(l);
+        const auto first = static_cast<std::ptrdiff_t>(problem.network.weights(l));
+        const auto last = static_cast<std::ptrdiff_t>(problem.network.bias(l) + problem.network.outputs(l));
+        CHECK(std::equal(flat.begin() + first, flat.begin() + last, expected.begin() + first));
+        CHECK(std::this_thread::get_id() == caller);
+      });
+      std::vector<index> layers;
+      for (index l = problem.network.layers(); l >= 1; --l) layers.push_back(l);
+      CHECK(heard == layers);
+      CHECK(same_bits(flat, expected));
+    }
+  });
+}
+
+// What an engine says it will take is what its buffers hold, in the order of magnitude that a user plans with.
+void bytes_by_hand() {
+  const Problem<float> problem({64, 128, 16}, Activation::relu, Activation::softmax, Loss::log_loss, 4);
+  Engine<float> engine = make_engine(problem, {{Kernels::native, 1, 1}, {Optimizer::adam}});
+  const index parameters = problem.network.parameters(), copies = 3 * parameters + 128 * 16;
+  const index row = 64 + 2 * 128 + 2 * 16;  // numbers of one example: a of each layer, delta of all but the input
+  const index more = engine.bytes(1000) - engine.bytes(0);
+  CHECK(engine.bytes(0) >= 4 * copies && engine.bytes(0) < 4 * copies + (3 << 20));
+  CHECK(more >= 1000 * (4 * row + 8) && more <= 1000 * (4 * (row + 5 * 32) + 8));
+}
+
 template <class T>
 void input_types() {
   Problem<T> problem({25, 9, 4}, Activation::relu, Activation::softmax, Loss::log_loss, 6);
@@ -199,5 +282,10 @@ int main() {
                     {"forward in blocks, float32", forward_in_blocks<float>},
                     {"forward in blocks, float64", forward_in_blocks<double>},
                     {"load and store", load_and_store<float>},
+                    {"change of pace", change_of_pace},
+                    {"load and store, many parameters", load_and_store_many},
+                    {"gradient layer by layer, float32", gradient_layer_by_layer<float>},
+                    {"gradient layer by layer, float64", gradient_layer_by_layer<double>},
+                    {"bytes", bytes_by_hand},
                     {"input types", input_types<float>}});
 }

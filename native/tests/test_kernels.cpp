@@ -2,6 +2,7 @@
 // strides, with nothing written outside the output.
 #include "check.hpp"
 #include "kernels/table.hpp"
+#include "panels.hpp"
 
 namespace schuss::test {
 namespace {
@@ -146,7 +147,8 @@ void row_squares(const Subject<T>& s) {
 // The four formulas of kernels/optimizer.inl for one parameter.
 template <class T>
 void plain_update(const Subject<T>& s, const Update<T>& u, T g, T& w, T& s0, T& s1) {
-  g = s.fma(u.decay, w, g);
+  g = s.fma(u.penalty, w, g);
+  w *= u.keep;
   const T step = -(u.rate * g);
   switch (u.kind) {
     case Optimizer::sgd: w = s.fma(-u.rate, g, w); break;

@@ -1,7 +1,7 @@
 // Panels: every element has one place, packing and unpacking return the same matrix, padding stays as it was.
 #include "check.hpp"
 #include "schuss/buffer.hpp"
-#include "schuss/packing.hpp"
+#include "panels.hpp"
 
 namespace schuss::test {
 namespace {

@@ -1,7 +1,10 @@
 // split(): contiguous parts that cover the items once, in order, cut at multiples of the grain, whose numbers of grains
 // differ by at most one.
+#include <atomic>
+#include <thread>
+
 #include "check.hpp"
-#include "partition/range.hpp"
+#include "partition/claims.hpp"
 
 namespace schuss::test {
 namespace {
@@ -52,6 +55,46 @@ void known_parts() {
   CHECK(is(split(20, 2, 1, 8), 16, 20));
 }
 
+// Each item is claimed once, whoever comes first; a thread takes its own share before those of others.
+void claims() {
+  for (index threads : {1, 2, 5}) {
+    constexpr index items = 1000;
+    Claims claims(threads);
+    for (index t = 0; t < threads; ++t) claims.offer(t, threads, items);
+    std::vector<std::atomic<int>> taken(items);
+    std::atomic<int> strange{0};
+    std::vector<std::thread> team;
+    for (index t = 0; t < threads; ++t)
+      team.emplace_back([&, t] {
+        const Range own = split(items, threads, t);
+        bool others = false;
+        for (Range range; !(range = claims.claim(t, 1 + t)).empty();) {
+          const bool mine = range.begin >= own.begin && range.end <= own.end;
+          strange += range.size() > 1 + t || (mine && others);
+          others = others || !mine;
+          for (index i = range.begin; i < range.end; ++i) ++taken[static_cast<std::size_t>(i)];
+        }
+      });
+    for (std::thread& thread : team) thread.join();
+    about = std::to_string(threads) + " threads";
+    for (const auto& count : taken) CHECK(count == 1);
+    CHECK(strange == 0);
+  }
+}
+
+void one_thread_claims_all() {
+  Claims claims(3);
+  for (index t = 0; t < 3; ++t) claims.offer(t, 3, 10);
+  index items = 0;
+  for (Range range; !(range = claims.claim(1, 4)).empty();) items += range.size();
+  CHECK(items == 10);
+  for (index t = 0; t < 3; ++t) CHECK(claims.claim(t).empty());
+  for (index t = 0; t < 3; ++t) claims.offer(t, 3, 10);
+  claims.offer(0, 1, 7);  // one thread works: what was left to the others is theirs no more
+  const Range all = claims.claim(0, 100);
+  CHECK(all.begin == 0 && all.end == 7 && claims.claim(0).empty() && claims.claim(2).empty());
+}
+
 }  // namespace
 }  // namespace schuss::test
 
@@ -60,5 +103,7 @@ int main() {
   return run_cases({{"every small size", all_small_sizes},
                     {"large sizes", large_sizes},
                     {"parts beyond the work are empty", parts_beyond_the_work_are_empty},
-                    {"known parts", known_parts}});
+                    {"known parts", known_parts},
+                    {"items are claimed once", claims},
+                    {"one thread claims all", one_thread_claims_all}});
 }

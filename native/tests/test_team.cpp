@@ -1,6 +1,10 @@
 // The team of threads: reuse, failures, barriers under stress, fork, and the denormal mode.
 #include <sys/resource.h>
 #include <sys/wait.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <limits>
 #include <stdexcept>
@@ -247,6 +251,54 @@ void threads_refused() {
   }));
 }
 
+// Threads on processors of their own while a pinned team runs; the caller keeps its own before and after.
+void pinned() {
+#if defined(__linux__)
+  const std::vector<int> before = processors();
+  if (before.size() < 2) return;
+  Team team(3, true);
+  std::vector<std::vector<int>> seen(3);
+  team.run([&](int t) { seen[static_cast<std::size_t>(t)] = processors(); });
+  CHECK(seen[0] == std::vector<int>{before[0]});
+  CHECK(seen[1] == std::vector<int>{before[1]});
+  CHECK(seen[2] == std::vector<int>{before[2 % before.size()]});
+  CHECK(processors() == before);
+  Team free(2);
+  free.run([&](int t) { seen[static_cast<std::size_t>(t)] = processors(); });
+  CHECK(seen[0] == before && seen[1] == before);
+#endif
+}
+
+void cores() {
+  CHECK(allowed_cores() >= 1);
+  CHECK(physical_cores() >= 1 && physical_cores() <= allowed_cores());
+}
+
+// Length of the calling thread's turn in nanoseconds; 0 where the system does not tell.
+std::uint64_t turn() {
+#if defined(__linux__)
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } now{};
+  if (syscall(SYS_sched_getattr, 0, &now, sizeof now, 0) == 0) return now.runtime;
+#endif
+  return 0;
+}
+
+void short_turns() {
+  const std::uint64_t before = turn();
+  std::vector<std::uint64_t> seen(2);
+  Team team(2);
+  team.run([&](int t) { seen[static_cast<std::size_t>(t)] = turn(); });
+  CHECK(turn() == before);
+  if (before == 0) return;  // the system has no turns to shorten
+  CHECK(seen[0] == seen[1] && seen[0] <= before && seen[0] <= 100'000);
+}
+
 }  // namespace
 }  // namespace schuss::test
 
@@ -261,6 +313,9 @@ int main() {
                     {"several failures give one", several_failures_give_one},
                     {"teams side by side", teams_side_by_side},
                     {"denormal mode", denormal_mode},
+                    {"pinned threads", pinned},
+                    {"cores", cores},
+                    {"short turns", short_turns},
                     {"fork between runs", fork_between_runs},
                     {"fork destroys an inherited team", fork_destroys_an_inherited_team},
                     {"fork while a team runs", fork_while_a_team_runs},

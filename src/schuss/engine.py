@@ -7,6 +7,7 @@ a learning rate for each step, computes outputs, losses and flat gradients, and 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,18 +26,43 @@ __all__ = ["CpuEngine", "chosen_isa"]
 Array = NDArray[Any]
 
 
-def chosen_isa() -> str:
-    """Instruction set of the kernels: SCHUSS_ISA where set, else the best this processor has.
+def chosen_isa(isa: str | None = None) -> str:
+    """Instruction set of the kernels: `isa`, else SCHUSS_ISA where set, else the best this processor has.
 
     Raises
     ------
     PlanError
-        If SCHUSS_ISA names none, or one that this processor lacks.
+        If the name is none of them, or one that this processor lacks.
     """
     try:
-        return str(_core.select_isa(os.environ.get("SCHUSS_ISA") or "auto"))
+        return str(_core.select_isa(isa or os.environ.get("SCHUSS_ISA") or "auto"))
     except ValueError as error:
-        raise PlanError(f"SCHUSS_ISA: {error}") from None
+        raise PlanError(str(error) if isa else f"SCHUSS_ISA: {error}") from None
+
+
+def _isa_of(plan: Plan, isa: str | None) -> str:
+    if plan.kernels != "naive":
+        return chosen_isa(isa)
+    if isa not in (None, "auto", "portable"):
+        raise PlanError(f"isa must be portable for plan {plan}, whose kernels are plain loops, got {isa!r}")
+    return "portable"
+
+
+def pinned() -> bool:
+    """Whether SCHUSS_PIN=1 asks that each thread stays on one processor, physical cores first.
+
+    For a machine, or a part of one (taskset, a job's allocation), that one training has to itself: two pinned
+    trainings would share the first cores.
+
+    Raises
+    ------
+    PlanError
+        If SCHUSS_PIN is neither 0 nor 1.
+    """
+    text = os.environ.get("SCHUSS_PIN") or "0"
+    if text not in ("0", "1"):
+        raise PlanError(f"SCHUSS_PIN must be 0 or 1, got {text!r}")
+    return text == "1"
 
 
 class CpuEngine:
@@ -52,6 +78,8 @@ class CpuEngine:
     optimizer : Optimizer
     scale, shift : float
         The network sees X * scale + shift.
+    isa : str or None
+        See :func:`chosen_isa`. The naive kernels are plain loops, built for no instruction set in particular.
     """
 
     def __init__(
@@ -64,6 +92,7 @@ class CpuEngine:
         optimizer: Optimizer | None = None,
         scale: float = 1.0,
         shift: float = 0.0,
+        isa: str | None = None,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.plan = plan
@@ -77,7 +106,9 @@ class CpuEngine:
             KERNELS[plan.kernels],
             plan.examples,
             1 if plan.uses_blas else plan.matrix,
-            "portable" if plan.kernels == "naive" else chosen_isa(),
+            pinned(),
+            plan.may_change,
+            _isa_of(plan, isa),
             list(blas.addresses(self.dtype.name)) if plan.uses_blas else [],
             *(optimizer or Optimizer()).native,
         )
@@ -113,6 +144,13 @@ class CpuEngine:
             ending, steps = self._core.run(X, y, order, batch_size, rates, losses)
         return (losses, True) if ending == "complete" else (losses[: steps + 1], False)
 
+    def step(self, X: Array, y: Array, rate: float) -> tuple[float, bool]:
+        """One step on all rows as one minibatch: its mean loss before the update, and False where that is not
+        finite and the step is not taken."""
+        with self._blas():
+            loss, taken = self._core.step(X, y, rate)
+        return float(loss), bool(taken)
+
     def forward(self, X: Array, y: Array | None = None) -> tuple[Array, Array]:
         """Output activations (n_examples, n_outputs), and each example's loss where y is given."""
         out = np.empty((len(X), self.outputs), self.dtype)
@@ -121,12 +159,26 @@ class CpuEngine:
             self._core.forward(X, y, out, losses)
         return out, losses
 
-    def gradient(self, X: Array, y: Array, out: Array) -> Array:
-        """Write the flat mean gradient of all rows as one minibatch; return each example's loss."""
+    def gradient(self, X: Array, y: Array, out: Array, on_layer: Callable[[int], Any] | None = None) -> Array:
+        """Write the flat mean gradient of all rows as one minibatch; return each example's loss.
+
+        `on_layer(l)` is called as soon as dW_l and db_l are whole in `out`, for l = L down to 1, while the team
+        works on the layers below.
+        """
         losses = np.empty(len(X))
         with self._blas():
-            self._core.gradient(X, y, out, losses)
+            self._core.gradient(X, y, out, losses, on_layer)
         return losses
+
+    @property
+    def steps_alone(self) -> int:
+        """Steps that the calling thread took alone, where the plan may change."""
+        return int(self._core.steps_alone)
+
+    def memory(self, batch_size: int) -> int:
+        """Bytes that training in minibatches of `batch_size` takes, beside the data: parameters, optimizer state,
+        packed copies, activations."""
+        return int(self._core.bytes(batch_size))
 
     def apply(self, gradient: Array, rate: float, batch_size: int) -> None:
         """Apply one update with a given flat gradient."""

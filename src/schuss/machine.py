@@ -28,6 +28,7 @@ def summary() -> dict[str, Any]:
         "cores": {
             "in_machine": os.cpu_count(),
             "in_affinity": _core.allowed_cores(),
+            "physical": _core.physical_cores(),
             "used": allowed_threads(),
         },
         "caches": _caches(),
@@ -47,19 +48,22 @@ def measure(threads: int, seconds: float = 0.4) -> dict[str, float]:
     -------
     dict
         peak_gflops_float32, peak_gflops_float64: fused multiply-adds that never leave the registers;
-        read_gb_per_second: reading memory, each thread its own.
+        read_gb_per_second: reading memory, each thread its own; barrier_microseconds: meeting of the threads, awake.
     """
     isa = chosen_isa()
-    return {
+    found = {
         "peak_gflops_float32": _core.measure_peak(isa, threads, seconds, False) / 1e9,
         "peak_gflops_float64": _core.measure_peak(isa, threads, seconds, True) / 1e9,
         "read_gb_per_second": _core.measure_bandwidth(threads, _BANDWIDTH_BYTES // threads, seconds) / 1e9,
     }
+    if threads > 1:
+        found["barrier_microseconds"] = _core.measure_barrier(threads, seconds / 4) * 1e6
+    return found
 
 
-def info() -> dict[str, Any]:
+def info(n_jobs: int | None = None) -> dict[str, Any]:
     """`summary` and `measure` on one thread and on all that are allowed; takes two to three seconds."""
-    facts, threads = summary(), allowed_threads()
+    facts, threads = summary(), allowed_threads(n_jobs)
     facts["measured_on_1_thread"] = measure(1)
     if threads > 1:
         facts[f"measured_on_{threads}_threads"] = measure(threads)

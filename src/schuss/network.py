@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +17,8 @@ from .activations import check_hidden
 from .engine import CpuEngine
 from .errors import DataError
 from .losses import check_loss, check_output, default_output
-from .plan import allowed_threads, choose, flops_per_example
+from .optimizers import Optimizer
+from .plan import Plan, allowed_threads, choose, flops_per_example
 
 __all__ = ["Network", "most_likely", "start"]
 
@@ -50,6 +53,18 @@ def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed
     return np.concatenate(parts)
 
 
+#: A child of fork finds every network unlocked: the thread that held a lock exists in the parent only.
+_networks: WeakSet[Network] = WeakSet()
+
+
+def _unlock_all() -> None:
+    for network in list(_networks):
+        network._new_lock()
+
+
+os.register_at_fork(after_in_child=_unlock_all)
+
+
 class Network:
     """A multilayer feedforward network.
 
@@ -78,6 +93,8 @@ class Network:
         See :mod:`schuss.plan`.
     n_jobs : int or None, default None
         Threads allowed; see :func:`schuss.plan.allowed_threads`.
+    isa : str or None, default None
+        Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
 
     Attributes
     ----------
@@ -102,6 +119,7 @@ class Network:
         seed: Any = None,
         plan: str = "auto",
         n_jobs: int | None = None,
+        isa: str | None = None,
     ) -> None:
         self.layer_sizes = validation.layer_sizes(layer_sizes)
         outputs = self.layer_sizes[-1]
@@ -116,13 +134,19 @@ class Network:
         self.dtype = validation.dtype(dtype)
         self.input_scale = validation.finite("input_scale", input_scale)
         self.input_shift = validation.finite("input_shift", input_shift)
-        self.plan, self.n_jobs = plan, n_jobs
+        self.plan, self.n_jobs, self.isa = plan, n_jobs, isa
         self.history: dict[str, list[float]] = {}
         self.trained_plan = ""
         self._parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
         self._engine: CpuEngine | None = None
         self._engine_key: Any = None
+        self._engine_rows = 0  # for which it was chosen
         self._engine_ahead = False  # the engine has taken steps that the flat vector has not seen
+        self._new_lock()
+
+    def _new_lock(self) -> None:
+        self._lock = threading.RLock()  # threads that share a network take turns
+        _networks.add(self)
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -141,13 +165,12 @@ class Network:
     @property
     def parameters(self) -> Array:
         """All parameters as one read-only vector: W_1 row by row, b_1, W_2, ... Assign to replace them."""
-        if self._engine_ahead and self._engine is not None:
-            self._parameters = np.empty_like(
-                self._parameters
-            )  # arrays handed out before keep what they showed
-            self._engine.store(self._parameters)
-            self._engine_ahead = False
-        view = self._parameters.view()
+        with self._lock:
+            if self._engine_ahead and self._engine is not None:
+                latest = np.empty_like(self._parameters)  # arrays handed out before keep what they showed
+                self._engine.store(latest)
+                self._parameters, self._engine_ahead = latest, False
+            view = self._parameters.view()
         view.flags.writeable = False
         return view
 
@@ -156,10 +179,11 @@ class Network:
         given = np.asarray(flat)
         if given.shape != self._parameters.shape:
             raise ValueError(f"parameters must have shape {self._parameters.shape}, got {given.shape}")
-        self._parameters = np.array(given, self.dtype)
-        self._engine_ahead = False
-        if self._engine is not None:
-            self._engine.load(self._parameters)
+        with self._lock:
+            self._parameters = np.array(given, self.dtype)
+            self._engine_ahead = False
+            if self._engine is not None:
+                self._engine.load(self._parameters)
 
     def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
         """W_l (n_{l-1}, n_l) and b_l (n_l,) as views of a flat vector, such as `gradient` returns."""
@@ -182,26 +206,32 @@ class Network:
         return self.split(self.parameters)[1]
 
     def _ready(self, rows: int) -> CpuEngine:
-        """An engine for passes over `rows` examples, with the present parameters."""
+        """An engine for passes over `rows` examples, with the present parameters; the caller holds the lock."""
         threads = allowed_threads(self.n_jobs)
-        plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
-        key = (self.plan, threads, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
+        key = (self.plan, threads, self.isa, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
         # An engine made for more rows serves fewer too.
-        if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
-            parameters = self.parameters
-            self._engine = CpuEngine(
-                self.layer_sizes, self.activations, self.loss_name, self.dtype, plan,
-                scale=self.input_scale, shift=self.input_shift,
-            )  # fmt: skip
-            self._engine.load(parameters)
-            self._engine_key = key
+        if self._engine is None or key != self._engine_key or rows > self._engine_rows:
+            plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
+            if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
+                parameters = self.parameters
+                self._engine = self.new_engine(plan)
+                self._engine.load(parameters)
+            self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
         return self._engine
+
+    def new_engine(self, plan: Plan, optimizer: Optimizer | None = None) -> CpuEngine:
+        """An engine for this network, with no parameters yet."""
+        return CpuEngine(
+            self.layer_sizes, self.activations, self.loss_name, self.dtype, plan, optimizer,
+            self.input_scale, self.input_shift, self.isa,
+        )  # fmt: skip
 
     def forward(self, X: ArrayLike) -> Array:
         """Output activations (n_examples, n_L) of X (n_examples, n_0)."""
         X = validation.examples(X, self.layer_sizes[0], self.dtype)
-        return self._ready(len(X)).forward(X)[0]
+        with self._lock:
+            return self._ready(len(X)).forward(X)[0]
 
     def predict(self, X: ArrayLike) -> Array:
         """Labels (n_examples,) of the likeliest classes; the outputs themselves where there are no `classes`."""
@@ -234,13 +264,16 @@ class Network:
             has `classes`.
         """
         X, targets = self.pair(X, y)
-        return float(np.mean(self._ready(len(X)).forward(X, targets)[1]))
+        with self._lock:
+            losses = self._ready(len(X)).forward(X, targets)[1]
+        return float(np.mean(losses))
 
     def gradient(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Flat gradient (n_parameters,) of the mean loss over the examples, taken as one minibatch."""
         X, targets = self.pair(X, y)
         out = np.empty(self.n_parameters, self.dtype)
-        self._ready(len(X)).gradient(X, targets, out)
+        with self._lock:
+            self._ready(len(X)).gradient(X, targets, out)
         return out
 
     def step(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.1) -> float:
@@ -252,13 +285,12 @@ class Network:
             If the loss is not finite; the step is then not taken.
         """
         X, targets = self.pair(X, y)
-        engine = self._ready(len(X))
-        rows = np.arange(len(X), dtype=np.int64)
-        losses, finite = engine.run(X, targets, rows, len(X), np.array([float(learning_rate)]))
-        if not finite:
-            raise FloatingPointError(f"loss is {losses[-1]}: the step was not taken")
-        self._engine_ahead = True
-        return float(losses[0])
+        with self._lock:
+            loss, taken = self._ready(len(X)).step(X, targets, float(learning_rate))
+            self._engine_ahead = self._engine_ahead or taken
+        if not taken:
+            raise FloatingPointError(f"loss is {loss}: the step was not taken")
+        return loss
 
     def pair(self, X: ArrayLike, y: ArrayLike, name: str = "") -> tuple[Array, Array]:
         """X and y checked, as the engine reads them; `name` goes before X and y in messages."""
@@ -277,7 +309,13 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         self.parameters  # noqa: B018  fetches what the engine is ahead by
-        return {**self.__dict__, "_engine": None, "_engine_key": None}
+        state = {**self.__dict__, "_engine": None, "_engine_key": None}
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._new_lock()
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))

@@ -8,7 +8,10 @@ sgd       v <- mu v - rate g, w <- w + v                (momentum mu > 0)       
 sgd       v <- mu v - rate g, w <- w + mu v - rate g    (nesterov)                    Sutskever et al. 2013
 adam      m <- b1 m + (1-b1) g, s <- b2 s + (1-b2) g^2,                               Kingma & Ba 2015
 ..        w <- w - rate sqrt(1-b2^t)/(1-b1^t) m / (sqrt s + epsilon)
+adamw     adam after w <- (1 - rate weight_decay) w                                   Loshchilov & Hutter 2019
 ========  ==========================================================================  =======================
+
+Weight decay is of weights, not of biases, and can be had with every solver; only its default differs.
 
 The formulas are in native/src/kernels/optimizer.inl.
 """
@@ -19,7 +22,9 @@ from dataclasses import dataclass
 
 __all__ = ["SOLVERS", "Optimizer"]
 
-SOLVERS = ("sgd", "adam")
+SOLVERS = ("sgd", "adam", "adamw")
+
+_ADAMW_DECAY = 0.01
 
 
 @dataclass(frozen=True)
@@ -28,17 +33,20 @@ class Optimizer:
 
     Parameters
     ----------
-    solver : {"sgd", "adam"}
+    solver : {"sgd", "adam", "adamw"}
     momentum : float in [0, 1), default 0
         For sgd.
     nesterov : bool, default False
         For sgd with momentum.
     beta_1, beta_2 : float in [0, 1), default 0.9, 0.999
-        For adam.
+        For adam and adamw.
     epsilon : float > 0, default 1e-8
-        For adam.
+        For adam and adamw.
     alpha : float >= 0, default 0
         Adds alpha / (2 B) ||W||^2 to each minibatch's loss (weights, not biases), as scikit-learn does.
+    weight_decay : float >= 0 or None, default None
+        Decoupled: each step first takes rate * weight_decay * w from each weight, beside the loss. None: 0.01 for
+        adamw, 0 for the others.
 
     Raises
     ------
@@ -53,6 +61,7 @@ class Optimizer:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     alpha: float = 0.0
+    weight_decay: float | None = None
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
@@ -62,13 +71,19 @@ class Optimizer:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be > 0, got {self.epsilon!r}")
-        if not 0 <= self.alpha < float("inf"):
-            raise ValueError(f"alpha must be >= 0, got {self.alpha!r}")
+        for name in ("alpha", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
 
     @property
-    def native(self) -> tuple[int, float, float, float, float]:
-        """Number of the formula in the native core, momentum or beta_1, beta_2, epsilon, alpha."""
-        if self.solver == "adam":
-            return 3, self.beta_1, self.beta_2, self.epsilon, self.alpha
-        kind = 0 if self.momentum == 0 else 2 if self.nesterov else 1
-        return kind, self.momentum, self.beta_2, self.epsilon, self.alpha
+    def native(self) -> tuple[int, float, float, float, float, float]:
+        """Number of the formula in the native core, momentum or beta_1, beta_2, epsilon, alpha, weight_decay."""
+        decay = self.weight_decay
+        if decay is None:
+            decay = _ADAMW_DECAY if self.solver == "adamw" else 0.0
+        if self.solver == "sgd":
+            kind, first = (0 if self.momentum == 0 else 2 if self.nesterov else 1), self.momentum
+        else:
+            kind, first = 3, self.beta_1
+        return kind, first, self.beta_2, self.epsilon, self.alpha, decay

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
 import joblib
 
-from . import blas
+from . import _core, blas
 from .errors import PlanError
 
 __all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose", "flops_per_example"]
@@ -42,6 +43,8 @@ class Plan:
     kernels: str
     examples: int
     matrix: int
+    #: Chosen, not named: while others take the cores, the calling thread may take steps alone. Changes no bit.
+    may_change: bool = field(default=False, compare=False)
 
     pattern: ClassVar[re.Pattern[str]] = re.compile(r"([a-z-]+):(\d+|T)x(\d+|T)")
 
@@ -100,6 +103,18 @@ class Plan:
             blas.check_threads(self.examples, self.matrix, str(self))
 
 
+def _processors() -> tuple[int, int]:
+    """Processors that affinity and the cgroup's quota allow, and how many of them are cores of their own."""
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return _counted(frozenset(affinity), os.environ.get("LOKY_MAX_CPU_COUNT"))
+
+
+@lru_cache(maxsize=16)  # reading the system's files takes longer than a small step
+def _counted(_affinity: frozenset[int], _joblib_limit: str | None) -> tuple[int, int]:
+    allowed = int(joblib.cpu_count())
+    return allowed, min(allowed, _core.physical_cores())
+
+
 def allowed_threads(n_jobs: int | None = None) -> int:
     """Threads that may be used.
 
@@ -107,8 +122,8 @@ def allowed_threads(n_jobs: int | None = None) -> int:
     ----------
     n_jobs : int or None, default None
         A positive number is taken as it is; -1 means all processors allowed, -2 all but one, and so on. None: the
-        environment variable OMP_NUM_THREADS where set (joblib's workers set it), else all processors that
-        affinity and the cgroup's quota allow.
+        environment variable OMP_NUM_THREADS where set (joblib's workers set it), else all that affinity and the
+        cgroup's quota allow, but one a physical core: two hyper-threads share the units that multiply.
 
     Raises
     ------
@@ -118,13 +133,13 @@ def allowed_threads(n_jobs: int | None = None) -> int:
     if n_jobs is None:
         text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
         if not text:
-            return int(joblib.cpu_count())
+            return _processors()[1]
         if not text.isdecimal() or int(text) < 1:
             raise ValueError(f"OMP_NUM_THREADS must be a positive integer, got {text!r}")
         return int(text)
     if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__") or n_jobs == 0:
         raise ValueError(f"n_jobs must be None or a non-zero integer, got {n_jobs!r}")
-    return int(n_jobs) if n_jobs > 0 else max(1, int(joblib.cpu_count()) + 1 + int(n_jobs))
+    return int(n_jobs) if n_jobs > 0 else max(1, _processors()[0] + 1 + int(n_jobs))
 
 
 #: Work of a step, in floating-point operations, for which a further thread is worth waking: some microseconds,
@@ -164,4 +179,4 @@ def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: i
         full = examples * _FULL_GROUP <= batch_size
         return examples * matrix, full, examples if full else matrix
 
-    return Plan("native", *max(splits, key=preference))
+    return Plan("native", *max(splits, key=preference), may_change=True)

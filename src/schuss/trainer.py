@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .plan import Plan, allowed_threads, choose
 if TYPE_CHECKING:
     from .data import Dataset
 
-__all__ = ["History", "Trainer", "train"]
+__all__ = ["History", "Trainer", "train", "training_memory"]
 
 Array = NDArray[Any]
 History = dict[str, list[float]]
@@ -53,16 +54,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         n = self.network
-        self.engine = CpuEngine(
-            n.layer_sizes,
-            n.activations,
-            n.loss_name,
-            n.dtype,
-            self.plan,
-            self.optimizer,
-            n.input_scale,
-            n.input_shift,
-        )
+        self.engine = n.new_engine(self.plan, self.optimizer)
         self.engine.load(n.parameters)
         n.history = {"loss": [], "epoch_seconds": [], "examples_per_second": [], "gflops": []}
         n.trained_plan = str(self.plan)
@@ -125,6 +117,34 @@ class Trainer:
         )
 
 
+def training_memory(
+    layer_sizes: Sequence[int],
+    plan: Plan,
+    optimizer: Optimizer,
+    batch_size: int,
+    dtype: Any = "float32",
+    isa: str | None = None,
+) -> int:
+    """Bytes that a training takes, beside the data; little is taken to find out.
+
+    Parameters, optimizer state, the packed copies, a minibatch's activations and deltas, and the network's flat
+    vector with the copy that is fetched into it after each epoch. Nothing of it grows with the number of threads but
+    the memory in which each sums its tiles of the weight gradient, at most 1.1 MB a thread.
+
+    Raises
+    ------
+    MemoryError
+        If the system refuses so much.
+    """
+    layers = tuple(layer_sizes)
+    # activations and loss take none
+    engine = CpuEngine(
+        layers, ("identity",) * (len(layers) - 1), "squared_error", np.dtype(dtype), plan, optimizer, isa=isa
+    )
+    flat: int = sum((a + 1) * b for a, b in pairwise(layers)) * np.dtype(dtype).itemsize
+    return engine.memory(batch_size) + 2 * flat
+
+
 def train(
     X: ArrayLike | Dataset,
     y: ArrayLike | None = None,
@@ -139,6 +159,7 @@ def train(
     momentum: float = 0.0,
     nesterov: bool = False,
     alpha: float = 0.0,
+    weight_decay: float | None = None,
     batch_size: int | None = None,
     epochs: int = 10,
     validation: tuple[ArrayLike, ArrayLike] | Dataset | None = None,
@@ -147,6 +168,7 @@ def train(
     plan: str = "auto",
     n_jobs: int | None = None,
     precision: str = "auto",
+    isa: str | None = None,
     network: Network | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Network:
@@ -163,7 +185,7 @@ def train(
         Units of each hidden layer; () for none.
     activation, output_activation, loss, init
         As in :class:`Network`; loss None is log_loss for classes and squared_error for numbers.
-    solver, momentum, nesterov, alpha
+    solver, momentum, nesterov, alpha, weight_decay
         As in :class:`schuss.optimizers.Optimizer`.
     learning_rate : float > 0, default 0.1
     batch_size : int or None, default None
@@ -181,8 +203,10 @@ def train(
         Threads allowed; see :func:`schuss.plan.allowed_threads`.
     precision : {"auto", "float32", "float64"}, default "auto"
         auto: float64 for float64 X, else float32.
+    isa : str or None, default None
+        Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
     network : Network or None, default None
-        Train this one further instead of a new one; its layers, loss, dtype and classes count.
+        Train this one further instead of a new one; its layers, loss, dtype, classes and isa count.
     on_epoch : callable(network, history), default None
         Called after each epoch; return True to stop.
 
@@ -201,7 +225,9 @@ def train(
     KeyboardInterrupt
         On Ctrl-C, within a second; a `network` handed over holds what was learnt so far.
     """
-    optimizer = Optimizer(solver=solver, momentum=momentum, nesterov=nesterov, alpha=alpha)
+    optimizer = Optimizer(
+        solver=solver, momentum=momentum, nesterov=nesterov, alpha=alpha, weight_decay=weight_decay
+    )
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
     epochs = check.positive_integer("epochs", epochs)
@@ -225,6 +251,7 @@ def train(
             seed=seed,
             plan=plan,
             n_jobs=n_jobs,
+            isa=isa,
         )
     X, targets = network.pair(given, y)
     held_out = None if validation is None else _validation_pair(network, validation)

@@ -119,7 +119,7 @@ def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
     """Class number (n_examples,) int32 of each label in y; `labels` are those known, sorted."""
     if y.dtype.kind == "O" or (y.dtype.kind == "U") == (labels.dtype.kind == "U"):  # text is no number
         try:
-            numbers = np.searchsorted(labels, y).clip(0, len(labels) - 1)
+            numbers = np.minimum(np.searchsorted(labels, y), len(labels) - 1)
             if np.all(labels[numbers] == y):
                 return numbers.astype(np.int32)
         except TypeError:

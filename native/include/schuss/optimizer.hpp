@@ -15,11 +15,14 @@ struct Update {
   T momentum = 0;  // Adam: beta_1
   T beta2 = 0;
   T epsilon = 0;
-  T decay = 0;  // added to the gradient as decay * w; weights only, never biases
+  // of weights only, never of biases
+  T penalty = 0;  // added to the gradient as penalty * w
+  T keep = 1;     // decoupled weight decay: w is multiplied by it first
 
   Update for_bias() const {
     Update bias = *this;
-    bias.decay = 0;
+    bias.penalty = 0;
+    bias.keep = 1;
     return bias;
   }
 };

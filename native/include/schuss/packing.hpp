@@ -23,21 +23,11 @@ struct Packing {
   index size() const { return depth * round_up(columns, lanes); }
 };
 
-// Row-major to panels, and back. Padding is left as it is: zero, and kept zero by every kernel.
+// A block of rows to another place, each row `columns` long. Padding is left as it is: zero, and kept zero by every
+// kernel.
 template <class T>
-void pack(const Packing& to, const T* rows, T* packed) {
-  for (index p = 0; p < to.panels(); ++p) {
-    for (index k = 0; k < to.depth; ++k)
-      std::copy_n(rows + k * to.columns + p * to.panel, to.filled(p), packed + to.offset(p, k));
-  }
-}
-
-template <class T>
-void unpack(const Packing& from, const T* packed, T* rows) {
-  for (index p = 0; p < from.panels(); ++p) {
-    for (index k = 0; k < from.depth; ++k)
-      std::copy_n(packed + from.offset(p, k), from.filled(p), rows + k * from.columns + p * from.panel);
-  }
+void copy_block(index rows, index columns, const T* from, index from_row, T* to, index to_row) {
+  for (index r = 0; r < rows; ++r) std::copy_n(from + r * from_row, columns, to + r * to_row);
 }
 
 }  // namespace schuss

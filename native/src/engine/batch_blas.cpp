@@ -111,9 +111,16 @@ void BatchBlasStep<T>::partial_gradients(const Place& me, const Batch<T>& batch)
 }
 
 template <class T>
-void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
+void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) {
   if (me.groups == 1) partial_gradients(me, batch);
-  this->sum_partials(me, batch, flat);
+  FlatStep<T>::gradient(me, batch, flat, ready);
+}
+
+template <class T>
+index BatchBlasStep<T>::bytes(index rows) const {
+  index row = stride(0);
+  for (index l = 1; l <= network_.layers(); ++l) row += 2 * stride(l);
+  return FlatStep<T>::bytes(rows) + rows * row * static_cast<index>(sizeof(T));
 }
 
 template <class T>
@@ -126,7 +133,7 @@ void BatchBlasStep<T>::update(const Place& me, const Batch<T>& batch, const Upda
   const Range all{0, batch.count};
   T* bias = this->partial(0);
   for (index l = network_.layers(); l >= 1; --l) {
-    weight_gradient(l, all, -u.rate * batch.weight(), T(1) - u.rate * u.decay, this->w(l));
+    weight_gradient(l, all, -u.rate * batch.weight(), u.keep - u.rate * u.penalty, this->w(l));
     bias_gradient(l, all, bias);
     for (index j = 0; j < network_.outputs(l); ++j) bias[j] *= batch.weight();
     kernels_.update(u.for_bias(), network_.outputs(l), bias, this->b(l), nullptr, nullptr);

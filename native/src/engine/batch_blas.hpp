@@ -13,10 +13,11 @@ class BatchBlasStep final : public FlatStep<T> {
   BatchBlasStep(const Network& network, const KernelTable<T>& kernels, index groups, Optimizer optimizer, Blas<T> blas);
 
   void reserve(index rows) override;
+  index bytes(index rows) const override;
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) override;
 
  private:
   void gather(const Place&, const Batch<T>&, Range);

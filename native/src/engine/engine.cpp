@@ -1,5 +1,6 @@
 #include "engine.hpp"
 
+#include <chrono>
 #include <cmath>
 
 #include "batch_blas.hpp"
@@ -11,6 +12,11 @@ namespace {
 
 // Rows of a block in passes without learning; each group has at least a few register tiles of its own.
 constexpr index kBlockRows = 192;
+
+// Parameters from which a copy of them is shared by the team: some hundred microseconds of one thread.
+constexpr index kWorthWaking = 1 << 20;
+
+using Clock = std::chrono::steady_clock;
 
 template <class T>
 std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas,
@@ -44,9 +50,10 @@ Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<
       plan_(plan),
       optimizer_(optimizer),
       stop_(std::move(interrupted)),
-      team_(plan.examples * plan.matrix),
+      team_(plan.examples * plan.matrix, plan.pinned),
       all_(team_.make_barrier(team_.size())),
       step_(make_step<T>(network, plan, isa, blas, optimizer.kind)),
+      pace_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
       squares_(optimizer.alpha > 0 ? weight_rows(network) : 0) {
   for (int g = 0; g < plan.examples; ++g)
     meets_.push_back(plan.matrix > 1 ? &team_.make_barrier(plan.matrix) : nullptr);
@@ -58,16 +65,28 @@ Place Engine<T>::place(int thread) {
   return {group, plan_.examples, thread % plan_.matrix, plan_.matrix, meets_[static_cast<std::size_t>(group)], &stop_};
 }
 
+// work(place) by the whole team where the parameters are many, else by the caller alone.
+template <class T>
+template <class Work>
+void Engine<T>::copy_parameters(Work work) {
+  const std::lock_guard lock(mutex_);
+  if (network_.parameters() < kWorthWaking) work(Place{});
+  else team_.run([&](int thread) { work(place(thread)); });
+}
+
 template <class T>
 void Engine<T>::load(int slot, const T* flat) {
-  const std::lock_guard lock(mutex_);
-  step_->load(slot, flat);
+  copy_parameters([&](const Place& me) { step_->load(me, slot, flat); });
 }
 
 template <class T>
 void Engine<T>::store(int slot, T* flat) {
-  const std::lock_guard lock(mutex_);
-  step_->store(slot, flat);
+  copy_parameters([&](const Place& me) { step_->store(me, slot, flat); });
+}
+
+template <class T>
+index Engine<T>::bytes(index batch) const {
+  return step_->bytes(batch) + (squares_.size() + batch) * static_cast<index>(sizeof(double));
 }
 
 template <class T>
@@ -78,6 +97,7 @@ void Engine<T>::reserve(index rows) {
 
 template <class T>
 Update<T> Engine<T>::update_for(double rate, index count) const {
+  const double keep = 1 - rate * optimizer_.weight_decay;
   if (optimizer_.kind == Optimizer::adam) {
     const double t = static_cast<double>(steps_taken_);
     rate *= std::sqrt(1 - std::pow(optimizer_.beta2, t)) / (1 - std::pow(optimizer_.momentum, t));
@@ -87,7 +107,8 @@ Update<T> Engine<T>::update_for(double rate, index count) const {
           static_cast<T>(optimizer_.momentum),
           static_cast<T>(optimizer_.beta2),
           static_cast<T>(optimizer_.epsilon),
-          static_cast<T>(optimizer_.alpha / static_cast<double>(count))};
+          static_cast<T>(optimizer_.alpha / static_cast<double>(count)),
+          static_cast<T>(keep)};
 }
 
 // Added in a fixed order: examples ascending, then the rows of the weights ascending.
@@ -102,17 +123,45 @@ double Engine<T>::mean_loss(const Batch<T>& batch) const {
 // The two barriers of a step. What the threads decide by is settled before the first of them: the stop signal is
 // raised only there, and each thread adds up the same losses.
 template <class T>
-Ending Engine<T>::train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss) {
+Ending Engine<T>::train_step(const Place& me, const Batch<T>& batch, double* loss, bool& change) {
   step_->propagate(me, batch, losses_.data());
   if (squares_.size() > 0) step_->squares(me, squares_.data());
-  all_.wait();
+  wait(me);
+  change = change_;
   if (stop_.raised()) return Ending::interrupted;
   const double mean = mean_loss(batch);
   if (me.thread() == 0) *loss = mean;
   if (!std::isfinite(mean)) return Ending::diverged;
-  step_->update(me, batch, u);
-  all_.wait();
+  step_->update(me, batch, update_);
+  wait(me);
   return Ending::complete;
+}
+
+// Steps from where the run stands, until its end or until the way of working changes.
+template <class T>
+void Engine<T>::steps(const Epoch<T>& epoch, const Place& me) {
+  const bool caller = me.thread() == 0, alone = me.threads() < team_.size();
+  auto began = Clock::now();
+  bool change = false;
+  for (index s = outcome_.steps; s < epoch.steps() && !change; ++s) {
+    const index first = s * epoch.batch;
+    const index count = std::min(epoch.batch, epoch.examples - first);
+    const Batch<T> batch{epoch.x, epoch.y, epoch.order ? epoch.order + first : nullptr, first, count};
+    if (caller) {
+      ++steps_taken_;
+      update_ = update_for(epoch.rates[s], count);
+    }
+    const Ending ending = train_step(me, batch, epoch.losses + s, change);
+    if (caller) {
+      const auto now = Clock::now();
+      outcome_ = {ending, s + (ending == Ending::complete ? 1 : 0)};
+      steps_alone_ += alone;
+      pace_.add(static_cast<double>(count), std::chrono::duration<double>(now - began).count());
+      change_ = pace_.alone() != alone;
+      began = now;
+    }
+    if (ending != Ending::complete) break;
+  }
 }
 
 template <class T>
@@ -121,25 +170,14 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
   reserve(std::min(epoch.batch, epoch.examples));
   stop_.reset();
   const std::int64_t before = steps_taken_;
-  Outcome outcome;
-  Update<T> u;  // of the current step; written by thread 0 between steps
-  team_.run([&](int thread) {
-    const Place me = place(thread);
-    for (index s = 0; s < epoch.steps(); ++s) {
-      const index first = s * epoch.batch;
-      const index count = std::min(epoch.batch, epoch.examples - first);
-      const Batch<T> batch{epoch.x, epoch.y, epoch.order + first, 0, count};
-      if (thread == 0) {
-        steps_taken_ = before + s + 1;
-        u = update_for(epoch.rates[s], count);
-      }
-      const Ending ending = train_step(me, batch, u, epoch.losses + s);
-      if (thread == 0) outcome = {ending, s + (ending == Ending::complete ? 1 : 0)};
-      if (ending != Ending::complete) break;
-    }
-  });
-  steps_taken_ = before + outcome.steps;
-  return outcome;
+  outcome_ = {};
+  while (outcome_.ending == Ending::complete && outcome_.steps < epoch.steps()) {
+    change_ = false;
+    if (pace_.alone()) team_.alone([&] { steps(epoch, Place{.stop = &stop_}); });
+    else team_.run([&](int thread) { steps(epoch, place(thread)); });
+  }
+  steps_taken_ = before + outcome_.steps;
+  return outcome_;
 }
 
 // Blocks of rows in turn. The groups meet only before a shorter block: it is cut elsewhere, and would give a group
@@ -163,16 +201,21 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
 }
 
 template <class T>
-bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses) {
+bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses,
+                         const std::function<void(index layer)>& hand_on) {
   const std::lock_guard lock(mutex_);
   reserve(x.rows);
   stop_.reset();
   const Batch<T> batch{x, y, nullptr, 0, x.rows};
+  LayersReady ready(network_.layers(), team_.size(), hand_on);
   team_.run([&](int thread) {
     const Place me = place(thread);
     step_->propagate(me, batch, losses);
     all_.wait();
-    if (!stop_.raised()) step_->gradient(me, batch, flat);
+    if (stop_.raised()) return;
+    step_->gradient(me, batch, flat, ready);
+    all_.wait();
+    if (thread == 0) ready.deliver();
   });
   return !stop_.raised();
 }

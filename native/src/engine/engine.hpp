@@ -1,6 +1,7 @@
 // The engine: one network's parameters and optimizer state, a plan, and a team of threads that runs whole epochs.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "../team/fork_mutex.hpp"
 #include "../team/team.hpp"
 #include "schuss/blas.hpp"
+#include "pace.hpp"
 #include "schuss/buffer.hpp"
 #include "step.hpp"
 
@@ -20,6 +22,8 @@ struct Plan {
   Kernels kernels = Kernels::native;
   int examples = 1;
   int matrix = 1;  // threads of the team; for gemv and gemm BLAS has its own, and this is 1
+  bool pinned = false;
+  bool may_change = false;  // native only: the caller may take steps alone while the cores are taken by others
 };
 
 // Numbers that stay the same over a training; the formulas are in kernels/optimizer.inl.
@@ -28,14 +32,15 @@ struct OptimizerSettings {
   double momentum = 0;  // Adam: beta_1
   double beta2 = 0.999;
   double epsilon = 1e-8;
-  double alpha = 0;  // adds alpha / (2 B) ||W||^2 to each minibatch's loss
+  double alpha = 0;         // adds alpha / (2 B) ||W||^2 to each minibatch's loss
+  double weight_decay = 0;  // takes rate * weight_decay * w from each weight, beside the loss
 };
 
 template <class T>
 struct Epoch {
   Examples x;
   Targets<T> y;
-  const std::int64_t* order = nullptr;  // rows, in the order of training
+  const std::int64_t* order = nullptr;  // rows, in the order of training; null: as they stand
   index examples = 0;
   index batch = 0;                // the last minibatch may be shorter
   const double* rates = nullptr;  // one a step
@@ -63,6 +68,8 @@ class Engine {
   void load(int slot, const T* flat);
   void store(int slot, T* flat);
   std::int64_t steps_taken() const { return steps_taken_; }
+  // Steps that the calling thread took alone, by its own choice.
+  std::int64_t steps_alone() const { return steps_alone_; }
   void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
 
   // Trains until the end, an interrupt, or a loss that is not finite; the step that met it is not applied.
@@ -70,26 +77,44 @@ class Engine {
   // Output activations (rows x targets) and, where y is given, the examples' losses. False when interrupted.
   bool forward(const Examples& x, const Targets<T>& y, T* out, double* losses);
   // Mean gradient over all the rows as one minibatch, and the examples' losses.
-  bool gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses);
+  // `ready` is called with each layer from the last to the first, by the calling thread, as soon as it is whole in
+  // the flat vector, while the others work on.
+  bool gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses,
+                const std::function<void(index layer)>& ready = nullptr);
   void apply(const T* flat, double rate, index batch);
+  // Memory that training with minibatches of `batch` examples takes, beside the data.
+  index bytes(index batch) const;
 
  private:
   Place place(int thread);
+  template <class Work>
+  void copy_parameters(Work work);
   Update<T> update_for(double rate, index count) const;
   double mean_loss(const Batch<T>& batch) const;
-  Ending train_step(const Place& me, const Batch<T>& batch, const Update<T>& u, double* loss);
+  void steps(const Epoch<T>& epoch, const Place& me);
+  Ending train_step(const Place& me, const Batch<T>& batch, double* loss, bool& change);
+  void wait(const Place& me) {
+    if (me.threads() > 1) all_.wait();
+  }
   void reserve(index rows);
 
   const Network network_;
   const Plan plan_;
   const OptimizerSettings optimizer_;
-  std::int64_t steps_taken_ = 0;
+  std::atomic<std::int64_t> steps_taken_{0};
   ForkMutex mutex_;
   StopSignal stop_;
   Team team_;
   Barrier& all_;
   std::vector<Barrier*> meets_;  // one a group
   std::unique_ptr<Step<T>> step_;
+  Pace pace_;
+  std::int64_t steps_alone_ = 0;
+  // Of the run that goes on; written by the calling thread between the second barrier of a step and the first of
+  // the next.
+  Outcome outcome_;
+  Update<T> update_;        // of the current step
+  bool change_ = false;     // the way of working changes after it
   Buffer<double> losses_;   // of the current minibatch's examples
   Buffer<double> squares_;  // of the weights' rows, when alpha > 0
 };

@@ -23,11 +23,20 @@ class FlatStep : public Step<T> {
     for (index g = 0; g < groups; ++g) partial_.emplace_back(network.parameters());
   }
 
-  void load(int slot, const T* flat) override {
-    std::copy_n(flat, network_.parameters(), slot_[static_cast<std::size_t>(slot)].data());
+  void load(const Place& me, int slot, const T* flat) override {
+    const Range mine = split(network_.parameters(), me.threads(), me.thread());
+    std::copy_n(flat + mine.begin, mine.size(), slot_[static_cast<std::size_t>(slot)].data() + mine.begin);
   }
-  void store(int slot, T* flat) const override {
-    std::copy_n(slot_[static_cast<std::size_t>(slot)].data(), network_.parameters(), flat);
+  void store(const Place& me, int slot, T* flat) override {
+    const Range mine = split(network_.parameters(), me.threads(), me.thread());
+    std::copy_n(slot_[static_cast<std::size_t>(slot)].data() + mine.begin, mine.size(), flat + mine.begin);
+  }
+
+  index bytes(index) const override {
+    index sum = 0;
+    for (const Buffer<T>& slot : slot_) sum += slot.bytes();
+    for (const Buffer<T>& partial : partial_) sum += partial.bytes();
+    return sum;
   }
 
   void squares(const Place& me, double* rows) override {
@@ -40,11 +49,16 @@ class FlatStep : public Step<T> {
   }
 
   void update(const Place& me, const Batch<T>& batch, const Update<T>& u) override {
-    sum_partials(me, batch, partial_[0].data());
+    sum_partials(me, batch, partial_[0].data(), {0, network_.parameters()});
     apply(me, partial_[0].data(), u);
   }
 
-  void gradient(const Place& me, const Batch<T>& batch, T* flat) override { sum_partials(me, batch, flat); }
+  void gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) override {
+    for (index l = network_.layers(); l >= 1; --l) {
+      sum_partials(me, batch, flat, {network_.weights(l), network_.bias(l) + network_.outputs(l)});
+      ready.through(me, l);
+    }
+  }
 
   void apply(const Place& me, const T* flat, const Update<T>& u) override {
     const Range mine = split(network_.parameters(), me.threads(), me.thread());
@@ -66,10 +80,10 @@ class FlatStep : public Step<T> {
   T* b(index l) { return slot_[0].data() + network_.bias(l); }
   T* partial(index group) { return partial_[static_cast<std::size_t>(group)].data(); }
 
-  // Adds the groups' partial gradients in the order of the groups and divides by B.
-  void sum_partials(const Place& me, const Batch<T>& batch, T* out) {
-    const Range mine = split(network_.parameters(), me.threads(), me.thread());
-    for (index i = mine.begin; i < mine.end; ++i) {
+  // Adds the groups' partial gradients of some parameters in the order of the groups and divides by B.
+  void sum_partials(const Place& me, const Batch<T>& batch, T* out, Range parameters) {
+    const Range mine = split(parameters.size(), me.threads(), me.thread());
+    for (index i = parameters.begin + mine.begin; i < parameters.begin + mine.end; ++i) {
       T sum = partial_[0][i];
       for (std::size_t g = 1; g < partial_.size(); ++g) sum += partial_[g][i];
       out[i] = sum * batch.weight();

@@ -34,29 +34,58 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
     for (int s = 0; s < slots_; ++s)
       at.slot[static_cast<std::size_t>(s)] = {Buffer<T>(at.packing.size()), Buffer<T>(round_up(outputs, lanes))};
     if (l > 1) at.transposed_weights = Buffer<T>(at.transposed.size());
+    const index first = static_cast<index>(tiles_.size());
     add_tiles(l);
+    at.tiles = {first, static_cast<index>(tiles_.size())};
   }
-  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back(together() * (kTileInputs + 1) * panel);
+  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back(std::min(together(), static_cast<index>(tiles_.size())) * (kTileInputs + 1) * panel);
 }
 
 template <class T>
-void NativeStep<T>::load(int slot, const T* flat) {
-  for (index l = 1; l <= network_.layers(); ++l) {
-    Layer& at = layer(l);
-    Parameters& to = at.slot[static_cast<std::size_t>(slot)];
-    pack(at.packing, flat + network_.weights(l), to.weights.data());
-    std::copy_n(flat + network_.bias(l), network_.outputs(l), to.bias.data());
-  }
-  if (slot != 0) return;
-  for (const Tile& tile : tiles_) transpose_tile(tile);
+index NativeStep<T>::flat_weights(const Tile& t) const {
+  return network_.weights(t.layer) + t.rows.begin * network_.outputs(t.layer) + t.panel * packing(t).panel;
 }
 
 template <class T>
-void NativeStep<T>::store(int slot, T* flat) const {
-  for (index l = 1; l <= network_.layers(); ++l) {
-    const Parameters& from = layer(l).slot[static_cast<std::size_t>(slot)];
-    unpack(layer(l).packing, from.weights.data(), flat + network_.weights(l));
-    std::copy_n(from.bias.data(), network_.outputs(l), flat + network_.bias(l));
+index NativeStep<T>::flat_bias(const Tile& t) const {
+  return network_.bias(t.layer) + t.panel * packing(t).panel;
+}
+
+template <class T>
+T* NativeStep<T>::weights(const Tile& t, int slot) {
+  if (slot >= slots_) return nullptr;
+  return layer(t.layer).slot[static_cast<std::size_t>(slot)].weights.data() + packing(t).offset(t.panel, t.rows.begin);
+}
+
+template <class T>
+T* NativeStep<T>::bias(const Tile& t, int slot) {
+  if (slot >= slots_) return nullptr;
+  return layer(t.layer).slot[static_cast<std::size_t>(slot)].bias.data() + t.panel * packing(t).panel;
+}
+
+// A thread loads the tiles that are first its own to update: their memory is placed near it.
+template <class T>
+void NativeStep<T>::load(const Place& me, int slot, const T* flat) {
+  const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
+  for (index i = mine.begin; i < mine.end; ++i) {
+    const Tile& t = tile(i);
+    const index filled = packing(t).filled(t.panel);
+    copy_block(t.rows.size(), filled, flat + flat_weights(t), packing(t).columns, weights(t, slot),
+               packing(t).width(t.panel));
+    if (t.first()) std::copy_n(flat + flat_bias(t), filled, bias(t, slot));
+    if (slot == 0) transpose_tile(t);
+  }
+}
+
+template <class T>
+void NativeStep<T>::store(const Place& me, int slot, T* flat) {
+  const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
+  for (index i = mine.begin; i < mine.end; ++i) {
+    const Tile& t = tile(i);
+    const index filled = packing(t).filled(t.panel);
+    copy_block(t.rows.size(), filled, weights(t, slot), packing(t).width(t.panel), flat + flat_weights(t),
+               packing(t).columns);
+    if (t.first()) std::copy_n(bias(t, slot), filled, flat + flat_bias(t));
   }
 }
 
@@ -68,6 +97,18 @@ void NativeStep<T>::reserve(index rows) {
     if (l > 0) layer(l).delta = Buffer<T>(rows * layer(l).stride);
   }
   capacity_ = rows;
+}
+
+template <class T>
+index NativeStep<T>::bytes(index rows) const {
+  index sum = 0, row = 0;
+  for (const Layer& at : layers_) {
+    for (const Parameters& p : at.slot) sum += p.weights.bytes() + p.bias.bytes();
+    sum += at.transposed_weights.bytes();
+    row += at.stride * (&at == &layers_.front() ? 1 : 2);
+  }
+  for (const Buffer<T>& tile : scratch_) sum += tile.bytes();
+  return sum + rows * row * static_cast<index>(sizeof(T));
 }
 
 template <class T>
@@ -157,7 +198,7 @@ void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, doub
 // The group's slice, a block of rows at a time through all the layers: forward, and back where `learn`.
 template <class T>
 void NativeStep<T>::pass(const Place& me, const Batch<T>& batch, T* out, double* losses, bool learn) {
-  if (learn) claims_.offer(me.thread(), split(static_cast<index>(tiles_.size()), me.threads(), me.thread()));
+  if (learn) claims_.offer(me.thread(), me.threads(), static_cast<index>(tiles_.size()));
   const Range slice = split(batch.count, me.groups, me.group);
   const index blocks = ceil_div(slice.size(), kBlockRows);
   for (index i = 0; i < blocks; ++i) {
@@ -209,112 +250,117 @@ index NativeStep<T>::together() const {
   return std::max(index{1}, kSquareOutputs / kernels_.panel()) * (kSquareInputs / kTileInputs);
 }
 
+// Tiles that a thread takes at a time, for sums over `count` examples.
+template <class T>
+index NativeStep<T>::chunk(index tiles, index count, index threads) const {
+  return count > kLongBatch ? std::min(together(), ceil_div(tiles, threads)) : 1;
+}
+
+template <class T>
+typename NativeStep<T>::Sums NativeStep<T>::sums(const Place& me, index i) {
+  const index bias = kTileInputs * kernels_.panel();
+  T* memory = scratch_[static_cast<std::size_t>(me.thread())].data() + i * (bias + kernels_.panel());
+  return {memory, memory + bias};
+}
+
+// The gradients of some tiles, over the minibatch of `count` examples, into the thread's own memory.
+template <class T>
+void NativeStep<T>::sum_tiles(const Place& me, Range tiles, index count) {
+  const index block = count > kLongBatch ? kSumBlock : count;
+  for (index b = 0; b < count; b += block)
+    for (index i = 0; i < tiles.size(); ++i)
+      sum_tile(tile(tiles.begin + i), {b, std::min(b + block, count)}, sums(me, i));
+}
+
 // The gradient of one tile, and of the panel's biases with its first tile: sums over the examples `block` of the
 // minibatch, ascending, on top of those of the blocks before.
 template <class T>
-void NativeStep<T>::sum_tile(const Tile& tile, Range block, T* weights, T* bias) {
-  const Layer& at = layer(tile.layer);
-  const Layer& below = layer(tile.layer - 1);
-  const T* delta = at.delta.data() + block.begin * at.stride + tile.panel * at.packing.panel;
+void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to) {
+  const Layer& at = layer(t.layer);
+  const Layer& below = layer(t.layer - 1);
+  const T* delta = at.delta.data() + block.begin * at.stride + t.panel * at.packing.panel;
   Product<T> p;
-  p.rows = tile.rows.size();
+  p.rows = t.rows.size();
   p.depth = block.size();
-  p.vectors = at.packing.width(tile.panel) / kernels_.lanes;
-  p.a = below.a.data() + block.begin * below.stride + tile.rows.begin;
+  p.vectors = at.packing.width(t.panel) / kernels_.lanes;
+  p.a = below.a.data() + block.begin * below.stride + t.rows.begin;
   p.a_row = 1;
   p.a_depth = below.stride;
   p.panel = delta;
   p.panel_row = at.stride;
-  p.out = weights;
-  p.out_row = at.packing.width(tile.panel);
+  p.out = to.weights;
+  p.out_row = at.packing.width(t.panel);
   p.resume = block.begin > 0;
   kernels_.product(p);
-  if (tile.rows.begin == 0) kernels_.column_sums({block.size(), p.out_row, delta, at.stride}, bias, p.resume);
+  if (t.first()) kernels_.column_sums({block.size(), p.out_row, delta, at.stride}, to.bias, p.resume);
 }
 
 template <class T>
-void NativeStep<T>::update_tile(const Tile& tile, const T* weights, const T* bias, const Update<T>& u) {
-  Layer& at = layer(tile.layer);
-  const index width = at.packing.width(tile.panel);
-  const auto apply = [&](const Update<T>& formula, index n, const T* g, Buffer<T> Parameters::* which, index offset) {
-    const auto at_slot = [&](int s) {
-      return s < slots_ ? (at.slot[static_cast<std::size_t>(s)].*which).data() + offset : nullptr;
-    };
-    kernels_.update(formula, n, g, at_slot(0), at_slot(1), at_slot(2));
-  };
-  apply(u, tile.rows.size() * width, weights, &Parameters::weights, at.packing.offset(tile.panel, tile.rows.begin));
-  if (tile.rows.begin == 0) apply(u.for_bias(), width, bias, &Parameters::bias, tile.panel * at.packing.panel);
-  transpose_tile(tile);
+void NativeStep<T>::update_tile(const Tile& t, Sums g, const Update<T>& u) {
+  const index width = packing(t).width(t.panel);
+  kernels_.update(u, t.rows.size() * width, g.weights, weights(t, 0), weights(t, 1), weights(t, 2));
+  if (t.first()) kernels_.update(u.for_bias(), width, g.bias, bias(t, 0), bias(t, 1), bias(t, 2));
+  transpose_tile(t);
 }
 
 // Writes the tile's weights into the transposed copy; a panel of that copy holds `panel` inputs.
 template <class T>
-void NativeStep<T>::transpose_tile(const Tile& tile) {
-  Layer& at = layer(tile.layer);
+void NativeStep<T>::transpose_tile(const Tile& t) {
+  Layer& at = layer(t.layer);
   if (at.transposed_weights.size() == 0) return;
   const Packing& to = at.transposed;
-  const index outputs = at.packing.filled(tile.panel), first = tile.panel * at.packing.panel;
-  for (index k = tile.rows.begin; k < tile.rows.end;) {
+  const index outputs = at.packing.filled(t.panel), width = at.packing.width(t.panel);
+  const index first = t.panel * at.packing.panel;
+  for (index k = t.rows.begin; k < t.rows.end;) {
     const index p = k / to.panel, in_panel = k - p * to.panel;
-    const index rows = std::min(to.filled(p) - in_panel, tile.rows.end - k);
-    kernels_.transpose(rows, outputs, at.slot[0].weights.data() + at.packing.offset(tile.panel, k),
-                       at.packing.width(tile.panel), at.transposed_weights.data() + to.offset(p, first) + in_panel,
-                       to.width(p));
+    const index rows = std::min(to.filled(p) - in_panel, t.rows.end - k);
+    kernels_.transpose(rows, outputs, weights(t, 0) + (k - t.rows.begin) * width, width,
+                       at.transposed_weights.data() + to.offset(p, first) + in_panel, to.width(p));
     k += rows;
-  }
-}
-
-// work(tile, weights, bias) for each of the tiles that the thread claims, with the sums over `count` examples in its
-// scratch memory.
-template <class T>
-template <class Work>
-void NativeStep<T>::each_tile(const Place& me, index count, Work work) {
-  const index square =
-      count > kLongBatch ? std::min(together(), ceil_div(static_cast<index>(tiles_.size()), me.threads())) : 1;
-  const index block = count > kLongBatch ? kSumBlock : count;
-  const index bias = kTileInputs * kernels_.panel(), size = bias + kernels_.panel();
-  T* scratch = scratch_[static_cast<std::size_t>(me.thread())].data();
-  for (Range mine; !(mine = claims_.claim(me.thread(), square)).empty();) {
-    const Tile* tiles = tiles_.data() + mine.begin;
-    for (index b = 0; b < count; b += block)
-      for (index i = 0; i < mine.size(); ++i)
-        sum_tile(tiles[i], {b, std::min(b + block, count)}, scratch + i * size, scratch + i * size + bias);
-    for (index i = 0; i < mine.size(); ++i) work(tiles[i], scratch + i * size, scratch + i * size + bias);
   }
 }
 
 template <class T>
 void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<T>& u) {
-  each_tile(me, batch.count, [&](const Tile& tile, T* weights, T* bias) { update_tile(tile, weights, bias, u); });
+  const index most = chunk(static_cast<index>(tiles_.size()), batch.count, me.threads());
+  for (Range mine; !(mine = claims_.claim(me.thread(), most)).empty();) {
+    sum_tiles(me, mine, batch.count);
+    for (index i = 0; i < mine.size(); ++i) update_tile(tile(mine.begin + i), sums(me, i), u);
+  }
 }
 
 template <class T>
-void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat) {
-  each_tile(me, batch.count, [&](const Tile& tile, T* weights, T* bias) {
-    const Packing& packing = layer(tile.layer).packing;
-    const index n = packing.filled(tile.panel), first = tile.panel * packing.panel;
-    T* out = flat + network_.weights(tile.layer) + tile.rows.begin * packing.columns + first;
-    for (index r = 0; r < tile.rows.size(); ++r)
-      std::copy_n(weights + r * packing.width(tile.panel), n, out + r * packing.columns);
-    if (tile.rows.begin == 0) std::copy_n(bias, n, flat + network_.bias(tile.layer) + first);
-  });
+void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) {
+  for (index l = network_.layers(); l >= 1; --l) {
+    const Range all = layer(l).tiles, part = split(all.size(), me.threads(), me.thread());
+    const index most = chunk(all.size(), batch.count, me.threads());
+    for (index first = part.begin; first < part.end; first += most) {
+      const Range mine{all.begin + first, all.begin + std::min(first + most, part.end)};
+      sum_tiles(me, mine, batch.count);
+      for (index i = 0; i < mine.size(); ++i) {
+        const Tile& t = tile(mine.begin + i);
+        const index filled = packing(t).filled(t.panel);
+        copy_block(t.rows.size(), filled, sums(me, i).weights, packing(t).width(t.panel), flat + flat_weights(t),
+                   packing(t).columns);
+        if (t.first()) std::copy_n(sums(me, i).bias, filled, flat + flat_bias(t));
+      }
+    }
+    ready.through(me, l);
+  }
 }
 
 template <class T>
 void NativeStep<T>::apply(const Place& me, const T* flat, const Update<T>& u) {
   const Range mine = split(static_cast<index>(tiles_.size()), me.threads(), me.thread());
-  T* weights = scratch_[static_cast<std::size_t>(me.thread())].data();
-  T* bias = weights + kTileInputs * kernels_.panel();
-  for (index t = mine.begin; t < mine.end; ++t) {
-    const Tile& tile = tiles_[static_cast<std::size_t>(t)];
-    const Packing& packing = layer(tile.layer).packing;
-    const index n = packing.filled(tile.panel), first = tile.panel * packing.panel, width = packing.width(tile.panel);
-    const T* in = flat + network_.weights(tile.layer) + tile.rows.begin * packing.columns + first;
-    std::fill_n(weights, tile.rows.size() * width, T(0));
-    std::fill_n(bias, width, T(0));
-    for (index r = 0; r < tile.rows.size(); ++r) std::copy_n(in + r * packing.columns, n, weights + r * width);
-    std::copy_n(flat + network_.bias(tile.layer) + first, n, bias);
-    update_tile(tile, weights, bias, u);
+  const Sums g = sums(me, 0);
+  for (index i = mine.begin; i < mine.end; ++i) {
+    const Tile& t = tile(i);
+    const index filled = packing(t).filled(t.panel), width = packing(t).width(t.panel);
+    std::fill_n(g.weights, t.rows.size() * width, T(0));
+    std::fill_n(g.bias, width, T(0));
+    copy_block(t.rows.size(), filled, flat + flat_weights(t), packing(t).columns, g.weights, width);
+    std::copy_n(flat + flat_bias(t), filled, g.bias);
+    update_tile(t, g, u);
   }
 }
 

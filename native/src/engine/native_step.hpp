@@ -24,14 +24,15 @@ class NativeStep final : public Step<T> {
  public:
   NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members, Optimizer optimizer);
 
-  void load(int slot, const T* flat) override;
-  void store(int slot, T* flat) const override;
+  void load(const Place&, int slot, const T* flat) override;
+  void store(const Place&, int slot, T* flat) override;
   void reserve(index rows) override;
+  index bytes(index rows) const override;
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void squares(const Place&, double* rows) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) override;
   void apply(const Place&, const T* flat, const Update<T>&) override;
 
  private:
@@ -44,6 +45,7 @@ class NativeStep final : public Step<T> {
     Packing transposed;              // of W^T: outputs deep, inputs wide
     std::array<Parameters, 3> slot;  // parameters, then the optimizer's state
     Buffer<T> transposed_weights;    // empty in the first layer
+    Range tiles;                     // the layer's, in tiles_
     index stride = 0;                // between rows of a and delta
     Buffer<T> a;
     Buffer<T> delta;
@@ -51,7 +53,13 @@ class NativeStep final : public Step<T> {
   struct Tile {
     index layer;
     index panel;
-    Range rows;  // inputs of the layer
+    Range rows;                                     // inputs of the layer
+    bool first() const { return rows.begin == 0; }  // the one that the panel's biases go with
+  };
+  // Numbers of one tile and of its panel's biases, in a thread's own memory.
+  struct Sums {
+    T* weights;
+    T* bias;
   };
 
   Layer& layer(index l) { return layers_[static_cast<std::size_t>(l)]; }
@@ -67,11 +75,19 @@ class NativeStep final : public Step<T> {
   void multiply(const Place&, Range, Product<T>, const Packing&, const T* panels, T* out, Finish finish);
   void add_tiles(index l);
   index together() const;
-  void sum_tile(const Tile&, Range block, T* weights, T* bias);
-  void update_tile(const Tile&, const T* weights, const T* bias, const Update<T>&);
+  index chunk(index tiles, index count, index threads) const;
+  const Tile& tile(index t) const { return tiles_[static_cast<std::size_t>(t)]; }
+  // Where the tile, and its panel's biases, lie in the flat vector and in a slot.
+  index flat_weights(const Tile&) const;
+  index flat_bias(const Tile&) const;
+  T* weights(const Tile&, int slot);
+  T* bias(const Tile&, int slot);
+  const Packing& packing(const Tile& t) const { return layer(t.layer).packing; }
+  Sums sums(const Place&, index i);
+  void sum_tiles(const Place&, Range tiles, index count);
+  void sum_tile(const Tile&, Range block, Sums);
+  void update_tile(const Tile&, Sums, const Update<T>&);
   void transpose_tile(const Tile&);
-  template <class Work>
-  void each_tile(const Place&, index count, Work work);
 
   const Network network_;
   const KernelTable<T>& kernels_;

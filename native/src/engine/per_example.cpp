@@ -65,6 +65,15 @@ PerExampleStep<T, Products>::PerExampleStep(const Network& network, const Kernel
 }
 
 template <class T, class Products>
+index PerExampleStep<T, Products>::bytes(index rows) const {
+  index sum = FlatStep<T>::bytes(rows);
+  for (const Scratch& scratch : scratch_)
+    for (const auto* buffers : {&scratch.a, &scratch.delta})
+      for (const Buffer<T>& buffer : *buffers) sum += buffer.bytes();
+  return sum;
+}
+
+template <class T, class Products>
 template <class Work>
 void PerExampleStep<T, Products>::each_example(const Place& me, const Batch<T>& batch, Work work) {
   Scratch& scratch = scratch_[static_cast<std::size_t>(me.group)];

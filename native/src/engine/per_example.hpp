@@ -34,6 +34,7 @@ class PerExampleStep final : public FlatStep<T> {
                  Products products);
 
   void reserve(index) override {}
+  index bytes(index rows) const override;
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
 

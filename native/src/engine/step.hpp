@@ -3,6 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <vector>
 
 #include "../kernels/table.hpp"
 #include "../team/barrier.hpp"
@@ -31,16 +34,43 @@ struct Place {
   bool stopped() const { return thread() == 0 ? stop->poll() : stop->raised(); }
 };
 
+// Which layers of a flat gradient are whole. The calling thread hands them on, from the last to the first, while
+// the others work on.
+class LayersReady {
+ public:
+  LayersReady(index layers, index threads, const std::function<void(index)>& hand_on)
+      : threads_(threads), hand_on_(hand_on), through_(static_cast<std::size_t>(layers + 1)), next_(layers) {}
+
+  // The thread has written its part of the layer.
+  void through(const Place& me, index layer) {
+    through_[static_cast<std::size_t>(layer)].fetch_add(1, std::memory_order_release);
+    if (me.thread() == 0) deliver();
+  }
+  // Thread 0 only.
+  void deliver() {
+    for (; next_ >= 1 && through_[static_cast<std::size_t>(next_)].load(std::memory_order_acquire) == threads_; --next_)
+      if (hand_on_) hand_on_(next_);
+  }
+
+ private:
+  const index threads_;
+  const std::function<void(index)>& hand_on_;
+  std::vector<std::atomic<index>> through_;
+  index next_;
+};
+
 template <class T>
 class Step {
  public:
   virtual ~Step() = default;
 
-  // Flat parameters (slot 0) and optimizer state (slots 1, 2) in and out; one thread.
-  virtual void load(int slot, const T* flat) = 0;
-  virtual void store(int slot, T* flat) const = 0;
+  // Flat parameters (slot 0) and optimizer state (slots 1, 2) in and out.
+  virtual void load(const Place&, int slot, const T* flat) = 0;
+  virtual void store(const Place&, int slot, T* flat) = 0;
   // Makes room for minibatches of `rows` examples; one thread.
   virtual void reserve(index rows) = 0;
+  // Memory of the step when it has room for minibatches of `rows` examples.
+  virtual index bytes(index rows) const = 0;
 
   // Output activations of the batch into `out` (count x targets, row-major) and losses of its examples, each
   // where the pointer is not null.
@@ -49,9 +79,10 @@ class Step {
   virtual void propagate(const Place&, const Batch<T>&, double* losses) = 0;
   // Sum over columns of squared weights, one number a row of every W; reads the weights only.
   virtual void squares(const Place&, double* rows) = 0;
-  // After propagate: the mean gradient, applied in place, or written to the flat vector.
+  // After propagate: the mean gradient, applied in place, or written to the flat vector, layers from the last to the
+  // first.
   virtual void update(const Place&, const Batch<T>&, const Update<T>&) = 0;
-  virtual void gradient(const Place&, const Batch<T>&, T* flat) = 0;
+  virtual void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) = 0;
   virtual void apply(const Place&, const T* flat, const Update<T>&) = 0;
 };
 

@@ -14,10 +14,14 @@ class Claims {
   explicit Claims(index threads)
       : threads_(threads), shares_(std::make_unique<Share[]>(static_cast<std::size_t>(threads))) {}
 
-  // The thread's share anew. All threads meet at a barrier between this and the first claim, and again after the last.
-  void offer(index thread, Range items) {
-    share(thread).end = items.end;
-    share(thread).next.store(items.begin, std::memory_order_relaxed);
+  // The thread's share of the items anew, where `threads` of them work: each calls it. They meet at a barrier between
+  // this and the first claim, and again after the last.
+  void offer(index thread, index threads, index items) {
+    for (index t = thread; t < threads_; t += threads) {  // those who do not work have none
+      const Range mine = t < threads ? split(items, threads, t) : Range{};
+      share(t).end = mine.end;
+      share(t).next.store(mine.begin, std::memory_order_relaxed);
+    }
   }
 
   // Up to `grain` items of one share, the thread's own first; empty when all are taken.

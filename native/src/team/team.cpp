@@ -1,10 +1,8 @@
 #include "team.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -18,15 +16,6 @@ namespace {
 constexpr int kSpin = 2000;
 
 }  // namespace
-
-int allowed_cores() {
-#if defined(__linux__)
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
-#endif
-  const unsigned n = std::thread::hardware_concurrency();
-  return n == 0 ? 1 : static_cast<int>(n);
-}
 
 // The threads and the two words they meet at. A child of fork inherits the words but not the threads.
 struct Team::Crew {
@@ -45,7 +34,8 @@ struct Team::Crew {
   }
 };
 
-Team::Team(int size) : size_(size), spin_(size > allowed_cores() ? 0 : kSpin) {
+Team::Team(int size, bool pinned)
+    : size_(size), spin_(size > allowed_cores() ? 0 : kSpin), pins_(pinned ? processors() : std::vector<int>()) {
   if (size < 1) throw std::invalid_argument("a team needs at least one thread");
 }
 
@@ -65,6 +55,8 @@ void Team::start_crew() {
     started->threads.emplace_back([this, crew = started.get(), i] {
       FlushDenormals flush;
       ShortTurns turns;
+      std::optional<Pinned> pinned;
+      pin(pinned, i);
       std::uint32_t seen = 0;
       while (true) {
         wait_while_equal(crew->call, seen, spin_);
@@ -76,6 +68,10 @@ void Team::start_crew() {
     });
   }
   crew_ = std::move(started);
+}
+
+void Team::pin(std::optional<Pinned>& pinned, int thread) const {
+  if (!pins_.empty()) pinned.emplace(pins_[static_cast<std::size_t>(thread) % pins_.size()]);
 }
 
 void Team::guarded(const std::function<void(int)>& work, int thread) {
@@ -90,12 +86,14 @@ void Team::guarded(const std::function<void(int)>& work, int thread) {
 void Team::run(const std::function<void(int)>& work) {
   FlushDenormals flush;
   std::optional<ShortTurns> turns;
+  std::optional<Pinned> pinned;
   failed_ = false;
   failure_ = nullptr;
   for (Barrier& barrier : barriers_) barrier.reset();
   if (size_ > 1) {
     start_crew();
     turns.emplace();
+    pin(pinned, 0);
     crew_->work = &work;
     crew_->busy.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     crew_->call.fetch_add(1, std::memory_order_acq_rel);
@@ -106,6 +104,11 @@ void Team::run(const std::function<void(int)>& work) {
     for (std::uint32_t left; (left = crew_->busy.load(std::memory_order_acquire)) != 0;)
       wait_while_equal(crew_->busy, left, spin_);
   if (failed_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void Team::alone(const std::function<void()>& work) {
+  FlushDenormals flush;
+  work();
 }
 
 Barrier& Team::make_barrier(int members) { return barriers_.emplace_back(members, spin_); }

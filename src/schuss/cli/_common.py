@@ -18,6 +18,7 @@ __all__ = [
     "data_dir_option",
     "echo_json",
     "echo_table",
+    "isa_option",
     "json_option",
     "json_text",
     "target_option",
@@ -31,7 +32,11 @@ threads_option = click.option(
     metavar="N",
     help="Threads allowed.  [default: the cores that may be used]",
 )
-
+isa_option = click.option(
+    "--isa",
+    metavar="NAME",
+    help="Instruction set of the kernels: avx512, avx2, portable.  [env: SCHUSS_ISA; default: the best there is]",
+)
 data_dir_option = click.option(
     "--data-dir", type=click.Path(), help="Folder of the MNIST files.  [env: SCHUSS_DATA_DIR]"
 )

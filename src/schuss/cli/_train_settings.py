@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 NETS = {"net-1h": (1024,), "net-2h": (1024, 1024)}
-LEARNING_RATES = {"sgd": 0.1, "adam": 0.001}
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 MOMENTUM = 0.9
 BATCH_SIZE = 128
 
@@ -50,11 +50,14 @@ class Settings:
     learning_rate: float
     momentum: float | None
     nesterov: bool
+    alpha: float
+    weight_decay: float | None
     batch_size: int | None
     epochs: int
     seed: int
     plan: str
     threads: int
+    isa: str | None
     precision: str
     out: Path
 
@@ -98,6 +101,7 @@ def settle(
         raise click.UsageError("--nesterov needs a --momentum above 0, got 0.")
     _check_output_activation(options["output_activation"], options["loss"])
     allowed = _check_plan(options["plan"], threads)
+    _check_isa(options["isa"])
     _check_out(options["out"])
     return Settings(
         hidden=hidden or NETS[net or "net-1h"],
@@ -173,6 +177,16 @@ def _check_plan(plan: str, threads: int | None) -> int:
     except PlanError as error:
         raise click.BadParameter(f"{error}.", param_hint="'--plan'") from error
     return allowed
+
+
+def _check_isa(isa: str | None) -> None:
+    """Refuse an instruction set that is unknown or that this processor lacks."""
+    from schuss.engine import chosen_isa
+
+    try:
+        chosen_isa(isa)
+    except PlanError as error:
+        raise click.BadParameter(f"{error}.", param_hint="'--isa'" if isa else None) from error
 
 
 def _check_out(out: Path) -> None:

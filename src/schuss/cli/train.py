@@ -16,6 +16,7 @@ from schuss.cli._common import (
     data_dir_option,
     echo_json,
     echo_table,
+    isa_option,
     json_option,
     target_option,
     threads_option,
@@ -78,7 +79,7 @@ PRECISIONS = ("auto", "float32", "float64")
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
-    help="Step size.  [default: 0.1; 0.001 with adam]",
+    help="Step size.  [default: 0.1; 0.001 with adam and adamw]",
 )
 @click.option(
     "--momentum",
@@ -87,6 +88,20 @@ PRECISIONS = ("auto", "float32", "float64")
     help="Share of the last step that sgd keeps.  [default: 0.9; 0 with squared_error]",
 )
 @click.option("--nesterov", is_flag=True, help="Nesterov's momentum (sgd).")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    callback=finite,
+    show_default=True,
+    help="Adds alpha / (2 B) ||W||^2 to each minibatch's loss.",
+)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(min=0),
+    callback=finite,
+    help="Share of each weight, times the rate, that a step takes away beside the loss.  [default: 0; 0.01 with adamw]",
+)
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -114,6 +129,7 @@ PRECISIONS = ("auto", "float32", "float64")
     "auto; or serial, multicore, fast-serial, fast-parallel, hybrid.",
 )
 @threads_option
+@isa_option
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -178,11 +194,14 @@ def _new_network(settings: Settings, splits: Splits) -> Network:
         seed=settings.seed,
         plan=settings.plan,
         n_jobs=settings.threads,
+        isa=settings.isa,
     )
 
 
 def _header(settings: Settings, splits: Splits, network: Network) -> list[str]:
+    from schuss.optimizers import Optimizer
     from schuss.plan import choose
+    from schuss.trainer import training_memory
 
     assert settings.batch_size is not None
     plan = choose(
@@ -190,6 +209,12 @@ def _header(settings: Settings, splits: Splits, network: Network) -> list[str]:
         threads=settings.threads,
         layer_sizes=network.layer_sizes,
         batch_size=settings.batch_size,
+    )
+    optimizer = Optimizer(
+        solver=settings.solver, momentum=settings.momentum or 0.0, nesterov=settings.nesterov
+    )
+    memory = training_memory(
+        network.layer_sizes, plan, optimizer, settings.batch_size, network.dtype, settings.isa
     )
     parts = [("training", splits.train), ("validation", splits.validation), ("test", splits.test)]
     counts = ", ".join(f"{part.n_examples:,} {name}" for name, part in parts if part is not None)
@@ -200,7 +225,7 @@ def _header(settings: Settings, splits: Splits, network: Network) -> list[str]:
         f"{megabytes:,.1f} MB to train on",
         f"network  {sizes}, {network.activation}, {network.output_activation}, {network.loss_name}: "
         f"{network.n_parameters:,} parameters, {network.parameters.nbytes / 1e6:,.1f} MB",
-        f"plan     {plan}, {settings.threads} threads allowed, {network.dtype}",
+        f"plan     {plan}, {settings.threads} threads allowed, {network.dtype}, {memory / 1e6:,.1f} MB of memory",
     ]
 
 
@@ -219,6 +244,8 @@ def _run(settings: Settings, splits: Splits, network: Network, progress: Trainin
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
             nesterov=settings.nesterov,
+            alpha=settings.alpha,
+            weight_decay=settings.weight_decay,
             batch_size=settings.batch_size,
             epochs=settings.epochs,
             seed=settings.seed,
