@@ -152,15 +152,18 @@ void Engine<T>::steps(const Epoch<T>& epoch, const Place& me) {
       update_ = update_for(epoch.rates[s], count);
     }
     const Ending ending = train_step(me, batch, epoch.losses + s, change);
+    if (ending != Ending::complete) {  // and no second barrier
+      if (caller) outcome_ = {ending, s};
+      break;
+    }
     if (caller) {
       const auto now = Clock::now();
-      outcome_ = {ending, s + (ending == Ending::complete ? 1 : 0)};
+      outcome_.steps = s + 1;
       steps_alone_ += alone;
       pace_.add(static_cast<double>(count), std::chrono::duration<double>(now - began).count());
       change_ = pace_.alone() != alone;
       began = now;
     }
-    if (ending != Ending::complete) break;
   }
 }
 
