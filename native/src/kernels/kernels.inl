@@ -8,6 +8,7 @@
 #include "pack.inl"
 // then the formulas, each file using those above it
 #include "math.inl"
+#include "transpose.inl"
 #include "row_sum.inl"
 #include "product.inl"
 #include "activation.inl"

@@ -1,83 +1,82 @@
-// Output layer: activation, loss of each example and delta_L, a row at a time.
+// Output layer: activation, loss of each example and delta_L.
 //   squared_error  1/2 sum_j (a_j - y_j)^2                     delta = (a - y) f'(z)
 //   log_loss       softmax:  -sum_j y_j log a_j                delta = a - y   (targets that sum to 1)
 //                  logistic: -sum_j y_j log a_j + (1 - y_j) log(1 - a_j)       delta = a - y
+// z becomes a, y becomes delta times weight; losses are of `rows` rows.
 
-template <class P>
-SCHUSS_INLINE double softmax_log_loss(typename P::T* z, typename P::T* y, index n, typename P::T weight) {
-  using V = typename P::V;
+template <class View>
+SCHUSS_INLINE void softmax_log_loss(View z, View y, typename View::P::T weight, index rows, double* losses) {
+  using P = typename View::P;
+  using V = typename View::V;
   // -sum_j y_j log a_j = sum_j y_j ((max - z_j) + log sum e^(z - max)); every term is >= 0
-  const typename P::T top = row_maximum(z, n);
-  RowSum<P> distance, mass;
-  for (index j = 0; j < n; j += P::lanes) {
-    const V target = P::load(y + j);
-    const auto counts = in_row<P>(j, n) & (target != V{});
-    distance.add(j, P::select(counts, target * (P::set(top) - P::load(z + j)), V{}));
-    mass.add(j, P::select(in_row<P>(j, n), target, V{}));
+  const auto top = z.maximum();
+  typename View::Sum distance, mass;
+  for (index j = 0; j < z.columns; j += View::step) {
+    const V target = y.load(j);
+    distance.add(j, P::select(z.inside(j) & (target != V{}), target * (View::spread(top) - z.load(j)), V{}));
+    mass.add(j, P::select(z.inside(j), target, V{}));
   }
-  const typename P::T sum = exponentials<P>(z, n, top);
-  divide_row<P>(z, n, sum);
-  for (index j = 0; j < n; j += P::lanes)
-    P::store(y + j, P::select(in_row<P>(j, n), (P::load(z + j) - P::load(y + j)) * P::set(weight), V{}));
-  const typename P::T log_sum = log<P>(P::set(sum))[0];
-  return static_cast<double>(distance.total()) + static_cast<double>(mass.total()) * static_cast<double>(log_sum);
+  const auto sum = exponentials(z, top);
+  divide(z, sum);
+  for (index j = 0; j < z.columns; j += View::step)
+    y.store(j, P::select(z.inside(j), (z.load(j) - y.load(j)) * P::set(weight), V{}));
+  const auto far = distance.total(), all = mass.total(), log_sum = View::logarithm(sum);
+  for (index r = 0; r < rows; ++r)
+    losses[r] = static_cast<double>(View::row(far, r)) +
+                static_cast<double>(View::row(all, r)) * static_cast<double>(View::row(log_sum, r));
 }
 
-template <class P>
-SCHUSS_INLINE double logistic_log_loss(typename P::T* z, typename P::T* y, index n, typename P::T weight) {
-  using V = typename P::V;
-  RowSum<P> sum;
-  for (index j = 0; j < n; j += P::lanes) {
-    const V x = P::load(z + j), target = P::load(y + j);
+template <class View>
+SCHUSS_INLINE void logistic_log_loss(View z, View y, typename View::P::T weight, index rows, double* losses) {
+  using P = typename View::P;
+  using V = typename View::V;
+  typename View::Sum sum;
+  for (index j = 0; j < z.columns; j += View::step) {
+    const V x = z.load(j), target = y.load(j);
     const V a = logistic<P>(x);
     // -y log a - (1 - y) log(1 - a) = y softplus(-x) + (1 - y) softplus(x)
     const V terms = target * softplus<P>(-x) + (P::set(1) - target) * softplus<P>(x);
-    sum.add(j, P::select(in_row<P>(j, n), terms, V{}));
-    P::store(z + j, a);
-    P::store(y + j, P::select(in_row<P>(j, n), (a - target) * P::set(weight), V{}));
+    sum.add(j, P::select(z.inside(j), terms, V{}));
+    z.store(j, a);
+    y.store(j, P::select(z.inside(j), (a - target) * P::set(weight), V{}));
   }
-  return static_cast<double>(sum.total());
+  const auto total = sum.total();
+  for (index r = 0; r < rows; ++r) losses[r] = static_cast<double>(View::row(total, r));
 }
 
-template <class P, Activation f>
-SCHUSS_INLINE double squared_error(typename P::T* z, typename P::T* y, index n, typename P::T weight) {
-  using V = typename P::V;
-  RowSum<P> sum;
-  for (index j = 0; j < n; j += P::lanes) {
-    const V a = activation_value<P, f>(P::load(z + j));
-    const V error = P::select(in_row<P>(j, n), a - P::load(y + j), V{});
+template <Activation f, class View>
+SCHUSS_INLINE void squared_error(View z, View y, typename View::P::T weight, index rows, double* losses) {
+  using P = typename View::P;
+  using V = typename View::V;
+  typename View::Sum sum;
+  for (index j = 0; j < z.columns; j += View::step) {
+    const V a = activation_value<P, f>(z.load(j));
+    const V error = P::select(z.inside(j), a - y.load(j), V{});
     sum.add(j, error * error);
-    P::store(z + j, a);
-    P::store(y + j, (error * activation_derivative<P, f>(a)) * P::set(weight));
+    z.store(j, a);
+    y.store(j, (error * activation_derivative<P, f>(a)) * P::set(weight));
   }
-  return 0.5 * static_cast<double>(sum.total());
-}
-
-template <class P, class Row>
-void each_row(Block<typename P::T> z, Block<typename P::T> y, double* losses, Row row) {
-  for (index r = 0; r < z.rows; ++r) losses[r] = row(z.data + r * z.stride, y.data + r * y.stride);
+  const auto total = sum.total();
+  for (index r = 0; r < rows; ++r) losses[r] = 0.5 * static_cast<double>(View::row(total, r));
 }
 
 template <class P>
 void output(Loss loss, Activation f, Block<typename P::T> z, Block<typename P::T> y, typename P::T weight,
             double* losses) {
-  using T = typename P::T;
-  const index n = z.columns;
-  const auto run = [&](auto row) { each_row<P>(z, y, losses, row); };
+  const auto run = [&](auto formula) {
+    each_view<P>(z, y, [&](auto zs, auto ys, index first, index rows) { formula(zs, ys, weight, rows, losses + first); });
+  };
   if (loss == Loss::log_loss) {
-    if (f == Activation::softmax) run([=](T* zr, T* yr) { return softmax_log_loss<P>(zr, yr, n, weight); });
-    else run([=](T* zr, T* yr) { return logistic_log_loss<P>(zr, yr, n, weight); });
+    if (f == Activation::softmax) run([](auto... all) { softmax_log_loss(all...); });
+    else run([](auto... all) { logistic_log_loss(all...); });
     return;
   }
   switch (f) {
-    case Activation::logistic:
-      return run([=](T* zr, T* yr) { return squared_error<P, Activation::logistic>(zr, yr, n, weight); });
-    case Activation::tanh:
-      return run([=](T* zr, T* yr) { return squared_error<P, Activation::tanh>(zr, yr, n, weight); });
-    case Activation::relu:
-      return run([=](T* zr, T* yr) { return squared_error<P, Activation::relu>(zr, yr, n, weight); });
+    case Activation::logistic: return run([](auto... all) { squared_error<Activation::logistic>(all...); });
+    case Activation::tanh: return run([](auto... all) { squared_error<Activation::tanh>(all...); });
+    case Activation::relu: return run([](auto... all) { squared_error<Activation::relu>(all...); });
     case Activation::identity:
     case Activation::softmax:  // refused with squared_error before anything gets here
-      return run([=](T* zr, T* yr) { return squared_error<P, Activation::identity>(zr, yr, n, weight); });
+      return run([](auto... all) { squared_error<Activation::identity>(all...); });
   }
 }
