@@ -38,7 +38,7 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
     add_tiles(l);
     at.tiles = {first, static_cast<index>(tiles_.size())};
   }
-  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back(std::min(together(), static_cast<index>(tiles_.size())) * (kTileInputs + 1) * panel);
+  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back((1 + std::min(together(), static_cast<index>(tiles_.size()))) * (kTileInputs + 1) * panel);
 }
 
 template <class T>
@@ -270,6 +270,8 @@ void NativeStep<T>::sum_tiles(const Place& me, Range tiles, index count) {
   for (index b = 0; b < count; b += block)
     for (index i = 0; i < tiles.size(); ++i)
       sum_tile(tile(tiles.begin + i), {b, std::min(b + block, count)}, sums(me, i));
+  for (index i = 0; i < tiles.size(); ++i)
+    if (turned(tile(tiles.begin + i))) turn_back(tile(tiles.begin + i), sums(me, i), sums(me, tiles.size()).weights);
 }
 
 // The gradient of one tile, and of the panel's biases with its first tile: sums over the examples `block` of the
@@ -279,20 +281,49 @@ void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to) {
   const Layer& at = layer(t.layer);
   const Layer& below = layer(t.layer - 1);
   const T* delta = at.delta.data() + block.begin * at.stride + t.panel * at.packing.panel;
+  const T* a = below.a.data() + block.begin * below.stride + t.rows.begin;
+  const index width = at.packing.width(t.panel), inputs = t.rows.size();
   Product<T> p;
-  p.rows = t.rows.size();
   p.depth = block.size();
-  p.vectors = at.packing.width(t.panel) / kernels_.lanes;
-  p.a = below.a.data() + block.begin * below.stride + t.rows.begin;
   p.a_row = 1;
-  p.a_depth = below.stride;
-  p.panel = delta;
-  p.panel_row = at.stride;
-  p.out = to.weights;
-  p.out_row = at.packing.width(t.panel);
   p.resume = block.begin > 0;
-  kernels_.product(p);
-  if (t.first()) kernels_.column_sums({block.size(), p.out_row, delta, at.stride}, to.bias, p.resume);
+  if (turned(t)) {
+    p.rows = at.packing.filled(t.panel);
+    p.a = delta;
+    p.a_depth = at.stride;
+    p.panel_row = below.stride;
+    p.out_row = kTileInputs;
+    for (index i = 0; i < inputs; i += kernels_.panel()) {
+      p.vectors = ceil_div(std::min(kernels_.panel(), inputs - i), kernels_.lanes);
+      p.panel = a + i;
+      p.out = to.weights + i;
+      kernels_.product(p);
+    }
+  } else {
+    p.rows = inputs;
+    p.a = a;
+    p.a_depth = below.stride;
+    p.panel = delta;
+    p.panel_row = at.stride;
+    p.vectors = width / kernels_.lanes;
+    p.out = to.weights;
+    p.out_row = width;
+    kernels_.product(p);
+  }
+  if (t.first()) kernels_.column_sums({block.size(), width, delta, at.stride}, to.bias, p.resume);
+}
+
+// Of a panel that is padding for a quarter or more the gradient is summed turned: inputs in the lanes, outputs as rows.
+template <class T>
+bool NativeStep<T>::turned(const Tile& t) const {
+  return 4 * packing(t).filled(t.panel) <= 3 * packing(t).width(t.panel);
+}
+
+template <class T>
+void NativeStep<T>::turn_back(const Tile& t, Sums g, T* spare) {
+  const index width = packing(t).width(t.panel);
+  kernels_.transpose(packing(t).filled(t.panel), t.rows.size(), g.weights, kTileInputs, spare, width);
+  std::copy_n(spare, t.rows.size() * width, g.weights);
 }
 
 template <class T>

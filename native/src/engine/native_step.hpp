@@ -86,6 +86,8 @@ class NativeStep final : public Step<T> {
   Sums sums(const Place&, index i);
   void sum_tiles(const Place&, Range tiles, index count);
   void sum_tile(const Tile&, Range block, Sums);
+  bool turned(const Tile&) const;
+  void turn_back(const Tile&, Sums, T* spare);
   void update_tile(const Tile&, Sums, const Update<T>&);
   void transpose_tile(const Tile&);
 
