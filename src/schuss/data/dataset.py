@@ -91,8 +91,8 @@ class Dataset:
         kind = "targets" if self.classes is None else f"{len(self.classes)} classes"
         return f"Dataset({self.n_examples} examples, {self.n_features} features {self.X.dtype}, {kind})"
 
-    def take(self, rows: NDArray[np.intp]) -> "Dataset":
-        """Return the examples with these row numbers, with all of this set's classes."""
+    def take(self, rows: NDArray[np.intp] | slice) -> "Dataset":
+        """Return the examples with these row numbers, with all of this set's classes; a slice makes no copy."""
         return Dataset(self.X[rows], self.y[rows], self.classes, self.scale, self.shift)
 
 

@@ -32,7 +32,8 @@ def read_idx(path: Path, *, ndim: int | None = None) -> NDArray[Any]:
     ndarray
         In this machine's byte order.
     """
-    return parse_idx(read_bytes(path), path, ndim=ndim)
+    values = parse_idx(read_bytes(path), path, ndim=ndim)
+    return values if values.flags.writeable else values.copy()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -50,7 +51,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_idx(content: bytes, path: Path, *, ndim: int | None = None) -> NDArray[Any]:
-    """Return the array in the bytes of an IDX file; `path` is for messages."""
+    """Return the array in the bytes of an IDX file; `path` is for messages. Where it lies there as it is, it is not
+    copied, and read-only."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES or content[3] == 0:
         raise DataError(
             f"{path}: must begin with an IDX magic number (0, 0, a type from 8 to 14, the number of "
@@ -68,4 +70,4 @@ def parse_idx(content: bytes, path: Path, *, ndim: int | None = None) -> NDArray
         fault = "truncated" if len(content) < expected else "trailing bytes"
         raise DataError(f"{path}: {fault}: shape {shape} needs {expected} bytes, got {len(content)}")
     values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))
+    return values.astype(dtype.newbyteorder("="), copy=False)

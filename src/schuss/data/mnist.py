@@ -157,8 +157,9 @@ def _splits(contents: dict[str, tuple[Path, bytes]], name: str) -> Splits:
     all_train = _dataset(contents[train_X], contents[train_y])
     test = _dataset(contents[test_X], contents[test_y], all_train.classes)
     n_validation = len(all_train) // 6
-    train, validation = np.split(np.arange(len(all_train)), [len(all_train) - n_validation])
-    return Splits(all_train.take(train), all_train.take(validation) if n_validation else None, test, name)
+    n_train = len(all_train) - n_validation
+    validation = all_train.take(slice(n_train, None)) if n_validation else None
+    return Splits(all_train.take(slice(n_train)), validation, test, name)
 
 
 def _dataset(
