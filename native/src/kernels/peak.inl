@@ -4,7 +4,7 @@
 template <class P>
 double arithmetic(index rounds) {
   using V = typename P::V;
-  constexpr int chains = kTileRows * kPanelVectors;
+  constexpr int sums = kTileRows * kPanelVectors, chains = sums < 12 ? 12 : sums;
   V sum[chains];
   for (int c = 0; c < chains; ++c) sum[c] = P::set(static_cast<typename P::T>(c));
   V factor = P::set(static_cast<typename P::T>(0.5)), term = P::set(static_cast<typename P::T>(1));
