@@ -24,9 +24,9 @@ hypothesis.settings.load_profile("quick")
 # --- Tolerances -----------------------------------------------------------------------------------
 #
 # u is the unit roundoff. A chain of n fused multiply-adds errs by at most n u, and, its roundings being
-# independent, by about sqrt(n) u. The longest problems here pass 2 L = 8 chains of n <= 640:
-#     float32: about sqrt(8 * 640) u = 72 u = 4e-6 of the norm; 168 u = 1e-5 allowed.
-#     float64: at most 8 * 640 u = 5120 u = 6e-13 of the norm; 9007 u = 1e-12 allowed.
+# independent, by about sqrt(n) u. The longest problems here pass 2 L = 4 chains of n <= 1050:
+#     float32: about sqrt(4 * 1050) u = 65 u = 4e-6 of the norm; 168 u = 1e-5 allowed.
+#     float64: at most 4 * 1050 u = 4200 u = 5e-13 of the norm; 9007 u = 1e-12 allowed.
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 TOLERANCE = {

@@ -71,9 +71,9 @@ def test_odd_sizes(plan, dtype, shape):
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_sums_longer_than_a_block(plan, dtype):
-    """Layers wider, and a minibatch larger, than the 512 terms that a product takes at a time."""
-    agrees(make_problem((601, 521, 613, 5), 23, "relu", "softmax", "log_loss", dtype), plan)
-    agrees(make_problem((3, 7, 2), 601, "tanh", "logistic", "squared_error", dtype), plan)
+    """Layers wider, and a minibatch larger, than the 1024 terms that a product takes at a time."""
+    agrees(make_problem((1031, 1049, 5), 13, "relu", "softmax", "log_loss", dtype), plan)
+    agrees(make_problem((3, 7, 2), 1031, "tanh", "logistic", "squared_error", dtype), plan)
 
 
 @pytest.mark.parametrize("plan", PLANS)

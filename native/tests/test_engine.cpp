@@ -37,7 +37,7 @@ void each_problem(const std::function<void(const Problem<T>&, index)>& work) {
   work({{1, 1, 1}, Activation::logistic, Activation::identity, Loss::squared_error, 3, false}, 3);
   work({{6, 4}, Activation::identity, Activation::softmax, Loss::log_loss, 9}, 1);  // no hidden layer, single examples
   work({{4, 5, 3}, Activation::relu, Activation::softmax, Loss::log_loss, 540}, 530);
-  work({{530, 70, 130, 10}, Activation::relu, Activation::softmax, Loss::log_loss, 12}, 9);
+  work({{1030, 70, 130, 10}, Activation::relu, Activation::softmax, Loss::log_loss, 12}, 9);
 }
 
 template <class T>

@@ -72,7 +72,7 @@ void product(const Subject<T>& s) {
         check_product(s, rows, depth, vectors, true, rows % 2 == 1);
       }
   // more than one block of the summed axis: the running sum is stored and read again
-  for (index depth : {511, 512, 513, 1023, 1100, 1537})
+  for (index depth : {1023, 1024, 1025, 2047, 2100, 3073})
     for (index rows : {index{1}, s.kernels.tile_rows, s.kernels.tile_rows + 1}) {
       check_product(s, rows, depth, 1, rows == 1, true);
       check_product(s, rows, depth, s.kernels.panel_vectors, rows != 1, false);

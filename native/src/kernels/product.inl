@@ -4,7 +4,7 @@
 // fused multiply-adds in ascending k. Long sums are cut into blocks that fit the second-level cache, and a block
 // goes on from the stored running sum, so cutting changes no bit.
 
-constexpr index kDepthBlock = 512;
+constexpr index kDepthBlock = 1024;
 
 template <class P, int MR, int NV>
 SCHUSS_NOINLINE void tile(const Product<typename P::T>& p, index row, index k0, index k1) {
