@@ -38,7 +38,8 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
     add_tiles(l);
     at.tiles = {first, static_cast<index>(tiles_.size())};
   }
-  for (index t = 0; t < groups * members; ++t) scratch_.emplace_back((1 + std::min(together(), static_cast<index>(tiles_.size()))) * (kTileInputs + 1) * panel);
+  for (index t = 0; t < groups * members; ++t)
+    scratch_.emplace_back((1 + std::min(together(), static_cast<index>(tiles_.size()))) * (kTileInputs + 1) * panel);
 }
 
 template <class T>
