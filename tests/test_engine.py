@@ -4,6 +4,8 @@ import copy
 import json
 import os
 import pickle
+import signal
+import sys
 import threading
 
 import numpy as np
@@ -98,6 +100,64 @@ def test_an_error_of_the_listener_is_the_users(plan):
         engine.gradient(X, y, out, ready)
     engine.gradient(X, y, out)  # and the team goes on
     assert np.isfinite(out).all()
+
+
+def test_a_listener_cannot_use_the_engine_that_called_it():
+    problem = make_problem((7, 19, 3), 8)
+    _network, engine, X, y = engine_for(problem, "native:2x1")
+    out = np.empty(len(problem.parameters), np.float32)
+    with pytest.raises(RuntimeError, match="at work in this very thread"):
+        engine.gradient(X, y, out, lambda layer: engine.forward(X))
+    engine.gradient(X, y, out)
+    assert np.isfinite(out).all()
+
+
+HANDLER = """
+import signal
+import numpy as np, schuss
+
+network = schuss.Network((512, 2048, 2048, 10), classes=range(10), seed=0)
+X, y = np.random.default_rng(0).random((4096, 512), dtype=np.float32), np.zeros(4096, int)
+network.step(X[:4], y[:4])
+signal.signal(signal.SIGALRM, lambda *_: network.parameters)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    for _ in range(100):
+        network.step(X, y, learning_rate=1e-4)
+except RuntimeError as error:
+    assert "at work in this very thread" in str(error)
+    print("refused")
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert np.isfinite(network.parameters).all()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="the system has no SIGALRM")
+def test_a_signal_handler_does_not_wait_for_what_it_interrupted():
+    assert run(HANDLER).strip() in ("refused", "")  # in the step, or between two steps
+
+
+def test_an_engine_that_was_not_loaded_is_not_kept(monkeypatch):
+    """More rows want an engine with more threads; Ctrl-C comes before it has the parameters."""
+    problem = make_problem((100, 300, 5), 200)
+    network = problem.network("auto")
+    few = network.forward(problem.X[:2])
+
+    def interrupted(engine, parameters):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CpuEngine, "load", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network.forward(problem.X)
+    assert np.array_equal(network.forward(problem.X[:2]), few)
+
+
+def test_apply_needs_a_batch():
+    problem = make_problem((7, 19, 3), 8)
+    _network, engine, _X, _y = engine_for(problem, "native:1x1")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        engine.apply(problem.parameters.astype(np.float32), 0.1, 0)
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -269,6 +329,9 @@ def test_measures_are_of_the_right_size():
     assert 0 < _core.measure_barrier(2, 0.02) < 1
     with pytest.raises(ValueError, match="kind must be forward or gradient, got 'sideways'"):
         _core.measure_product("auto", "sideways", 1, 1, 1, 0.01, False)
+    grown = "import resource; from schuss import _core; _core.measure_bandwidth(2, 200_000_000, 0.01)\n"
+    grown += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    assert int(run(grown)) * (1024 if sys.platform == "linux" else 1) > 400e6  # memory that is there
     assert 1 <= _core.physical_cores() <= _core.allowed_cores()
 
 

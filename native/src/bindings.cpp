@@ -187,6 +187,7 @@ class PyEngine {
 
   void apply(ConstVector<T> flat, double rate, index batch_size) {
     require_length(flat, engine_.network().parameters(), "flat");
+    require(batch_size >= 1, "batch_size must be at least 1, got " + std::to_string(batch_size));
     const nb::gil_scoped_release release;
     engine_.apply(flat.data(), rate, batch_size);
   }

@@ -163,7 +163,7 @@ class CpuEngine:
         """Write the flat mean gradient of all rows as one minibatch; return each example's loss.
 
         `on_layer(l)` is called as soon as dW_l and db_l are whole in `out`, for l = L down to 1, while the team
-        works on the layers below.
+        works on the layers below; it cannot use this engine (RuntimeError).
         """
         losses = np.empty(len(X))
         with self._blas():

@@ -213,9 +213,9 @@ class Network:
         if self._engine is None or key != self._engine_key or rows > self._engine_rows:
             plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
             if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
-                parameters = self.parameters
-                self._engine = self.new_engine(plan)
-                self._engine.load(parameters)
+                engine = self.new_engine(plan)
+                engine.load(self.parameters)
+                self._engine, self._engine_ahead = engine, False
             self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
         return self._engine

@@ -128,8 +128,9 @@ def training_memory(
     """Bytes that a training takes, beside the data; little is taken to find out.
 
     Parameters, optimizer state, the packed copies, a minibatch's activations and deltas, and the network's flat
-    vector with the copy that is fetched into it after each epoch. Nothing of it grows with the number of threads but
-    the memory in which each sums its tiles of the weight gradient, at most 1.1 MB a thread.
+    vector with the copy that is fetched into it after each epoch. With `native`, nothing of it grows with the number
+    of threads but the memory in which each sums its tiles of the weight gradient, at most 1.1 MB (2.2 in float64); with
+    the other kernels each group holds a gradient of its own.
 
     Raises
     ------

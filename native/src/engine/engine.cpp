@@ -160,7 +160,8 @@ void Engine<T>::steps(const Epoch<T>& epoch, const Place& me) {
       const auto now = Clock::now();
       outcome_.steps = s + 1;
       steps_alone_ += alone;
-      pace_.add(static_cast<double>(count), std::chrono::duration<double>(now - began).count());
+      // the step before a change is still one of the old way
+      if (!change) pace_.add(static_cast<double>(count), std::chrono::duration<double>(now - began).count());
       change_ = pace_.alone() != alone;
       began = now;
     }

@@ -109,7 +109,7 @@ class Engine {
   std::vector<Barrier*> meets_;  // one a group
   std::unique_ptr<Step<T>> step_;
   Pace pace_;
-  std::int64_t steps_alone_ = 0;
+  std::atomic<std::int64_t> steps_alone_{0};
   // Of the run that goes on; written by the calling thread between the second barrier of a step and the first of
   // the next.
   Outcome outcome_;

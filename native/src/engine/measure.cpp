@@ -107,7 +107,10 @@ double measure_bandwidth(int threads, index bytes, double seconds) {
   std::vector<Buffer<std::uint64_t>> memory(static_cast<std::size_t>(threads));
   std::vector<std::uint64_t> sink(static_cast<std::size_t>(threads));
   Team first_touch(threads);
-  first_touch.run([&](int t) { memory[static_cast<std::size_t>(t)] = Buffer<std::uint64_t>(words); });
+  first_touch.run([&](int t) {
+    Buffer<std::uint64_t>& own = memory[static_cast<std::size_t>(t)] = Buffer<std::uint64_t>(words);
+    for (index i = 0; i < words; ++i) own[i] = static_cast<std::uint64_t>(i);  // what nobody wrote takes no memory
+  });
   return best_rate(threads, seconds, [&](int t) {
     const std::uint64_t* p = memory[static_cast<std::size_t>(t)].data();
     std::uint64_t bits = 0;

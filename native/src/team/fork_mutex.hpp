@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <mutex>
+#include <stdexcept>
+#include <thread>
 
 namespace schuss {
 
@@ -18,13 +20,25 @@ class ForkMutex {
     if (last->process == getpid()) delete last;
   }
 
-  void lock() { mine().mutex.lock(); }
-  void unlock() { mine().mutex.unlock(); }
+  // Throws where this thread holds it: a signal's handler or a callback came back to what it interrupted.
+  void lock() {
+    Owned& owned = mine();
+    if (owned.holder.load() == std::this_thread::get_id())
+      throw std::logic_error("the engine is at work in this very thread: a callback or signal handler cannot use it");
+    owned.mutex.lock();
+    owned.holder = std::this_thread::get_id();
+  }
+  void unlock() {
+    Owned& owned = mine();
+    owned.holder = std::thread::id();
+    owned.mutex.unlock();
+  }
 
  private:
   struct Owned {
     const pid_t process = getpid();
     std::mutex mutex;
+    std::atomic<std::thread::id> holder{};
   };
 
   // An inherited one is left as it is: destroying a locked mutex is undefined.
