@@ -1,4 +1,4 @@
-"""Every row of the table of goals: steps.py on each work, one JSON file a row, and one table of them all.
+"""Every row of the table of results: steps.py on each work, one JSON file a row, and one table of them all.
 
     python benchmarks/suite.py results/2026-01 [--quick]
 
