@@ -6,13 +6,12 @@
 #include <vector>
 
 #include "../team/team.hpp"
+#include "native_step.hpp"
 #include "schuss/buffer.hpp"
 #include "schuss/packing.hpp"
 
 namespace schuss {
 namespace {
-
-constexpr index kGradientRows = 64;  // as in native_step.cpp
 
 using Clock = std::chrono::steady_clock;
 
@@ -62,7 +61,7 @@ double measure_product(const KernelTable<T>& kernels, ProductKind kind, index ro
   const Buffer<T> a = filled<T>((forward ? rows : depth) * inner);
   const Buffer<T> b = filled<T>(forward ? packing.size() : depth * outer);
   Buffer<T> out(rows * outer);
-  const index grain = forward ? rows : kGradientRows;
+  const index grain = forward ? rows : kTileInputs;
   const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(depth) * static_cast<double>(columns);
   return best_rate(1, seconds, [&](int) {
     double done = 0;

@@ -3,9 +3,6 @@
 namespace schuss {
 namespace {
 
-// Inputs in a tile of W: with a panel's outputs, 16 KB of float32 gradient, which stays in the first-level cache.
-constexpr index kTileInputs = 64;
-
 // A minibatch whose activations outgrow the caches is walked fewer times: the tiles of a square are summed together,
 // a block of examples after the other.
 constexpr index kLongBatch = 1024;

@@ -19,6 +19,9 @@
 
 namespace schuss {
 
+// Inputs in a tile of W: with a panel's outputs, 16 KB of float32 gradient, which stays in the first-level cache.
+constexpr index kTileInputs = 64;
+
 template <class T>
 class NativeStep final : public Step<T> {
  public:
