@@ -15,7 +15,7 @@ import joblib
 from . import _core, blas
 from .errors import PlanError
 
-__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose", "flops_per_example"]
+__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose", "flops_per_example", "n_parameters"]
 
 #: Kernels -> number in the native core (src/engine/engine.hpp).
 KERNELS = {"naive": 0, "gemv": 1, "gemm": 2, "native": 3}
@@ -155,6 +155,11 @@ def flops_per_example(layer_sizes: Sequence[int]) -> int:
     """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
     weight gradient, without the delta of the input."""
     return sum(2 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(pairwise(layer_sizes)))
+
+
+def n_parameters(layer_sizes: Sequence[int]) -> int:
+    """Weights and biases of all layers."""
+    return sum((a + 1) * b for a, b in pairwise(layer_sizes))
 
 
 def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: int) -> Plan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from .engine import CpuEngine
 from .errors import DataError, TrainingDiverged
 from .network import Network, most_likely
 from .optimizers import Optimizer
-from .plan import Plan, allowed_threads, choose
+from .plan import Plan, allowed_threads, choose, n_parameters
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -142,8 +141,7 @@ def training_memory(
     engine = CpuEngine(
         layers, ("identity",) * (len(layers) - 1), "squared_error", np.dtype(dtype), plan, optimizer, isa=isa
     )
-    flat: int = sum((a + 1) * b for a, b in pairwise(layers)) * np.dtype(dtype).itemsize
-    return engine.memory(batch_size) + 2 * flat
+    return engine.memory(batch_size) + 2 * n_parameters(layers) * int(np.dtype(dtype).itemsize)
 
 
 def train(
