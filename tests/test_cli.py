@@ -153,6 +153,12 @@ def test_memory_of_no_network(sizes):
     assert repr(sizes) in result.stderr
 
 
+def test_options_of_memory_need_it():
+    result = run("info", "--solver", "adam")
+    assert result.exit_code == 2
+    assert "--solver belongs to --memory" in result.stderr
+
+
 def test_memory_that_no_machine_has():
     result = run("info", "--memory", "10000000-100000000-10")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from schuss.cli._common import Failure, echo_json, echo_table, json_option, threads_option
 from schuss.cli._train_settings import BATCH_SIZE
@@ -50,7 +50,10 @@ def layer_sizes(_ctx: click.Context, _param: click.Parameter, value: str | None)
 )
 @threads_option
 @json_option
-def info(as_json: bool, memory: tuple[int, ...] | None, threads: int | None, **options: Any) -> None:
+@click.pass_context
+def info(
+    ctx: click.Context, /, as_json: bool, memory: tuple[int, ...] | None, threads: int | None, **options: Any
+) -> None:
     """Show the machine as Schuss sees it.
 
     Cores that may be used, caches, instruction sets, the BLAS and its threads, measured peak GFLOP/s and
@@ -60,6 +63,10 @@ def info(as_json: bool, memory: tuple[int, ...] | None, threads: int | None, **o
     """
     from schuss import machine
 
+    if memory is None:
+        for name in options:
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --memory, which is not given.")
     facts = machine.info(threads) if memory is None else _memory(memory, threads, **options)
     if as_json:
         echo_json(facts)
@@ -71,7 +78,7 @@ def _memory(
     sizes: tuple[int, ...], threads: int | None, *, solver: str, batch_size: int, precision: str
 ) -> dict[str, Any]:
     from schuss.optimizers import Optimizer
-    from schuss.plan import allowed_threads, choose
+    from schuss.plan import allowed_threads, choose, n_parameters
     from schuss.trainer import training_memory
 
     plan = choose("auto", threads=allowed_threads(threads), layer_sizes=sizes, batch_size=batch_size)
@@ -81,7 +88,7 @@ def _memory(
         raise Failure(f"this machine refuses the memory that a network of {sizes} takes") from None
     return {
         "network": "-".join(map(str, sizes)),
-        "parameters": sum((a + 1) * b for a, b in pairwise(sizes)),
+        "parameters": n_parameters(sizes),
         "plan": str(plan),
         "solver": solver,
         "batch_size": batch_size,

@@ -211,7 +211,10 @@ def _header(settings: Settings, splits: Splits, network: Network) -> list[str]:
         batch_size=settings.batch_size,
     )
     optimizer = Optimizer(
-        solver=settings.solver, momentum=settings.momentum or 0.0, nesterov=settings.nesterov
+        solver=settings.solver,
+        momentum=settings.momentum or 0.0,
+        nesterov=settings.nesterov,
+        alpha=settings.alpha,
     )
     memory = training_memory(
         network.layer_sizes, plan, optimizer, settings.batch_size, network.dtype, settings.isa
