@@ -7,6 +7,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -234,6 +235,23 @@ def test_only_a_chosen_plan_may_change():
     assert choose("auto", **options) == choose("native:2x1", **options)
 
 
+def test_a_chosen_plan_tries_the_caller_alone_and_a_named_one_never():
+    problem = make_problem((13, 40, 5), 64)
+    order, rates = np.tile(np.arange(64), 50), np.full(50, 1e-3)
+    alone = {}
+    for plan in (Plan("native", 2, 1, may_change=True), Plan("native", 2, 1)):
+        network = problem.network()
+        engine = network.new_engine(plan)
+        engine.load(network.parameters)
+        X, y = network.pair(problem.X, problem.y)
+        end = time.monotonic() + (10 if plan.may_change else 0.1)
+        while time.monotonic() < end and engine.steps_alone == 0:
+            engine.run(X, y, order, 64, rates)
+        alone[plan.may_change] = engine.steps_alone
+    assert alone[True] > 0
+    assert alone[False] == 0
+
+
 # --- sharing a network between threads --------------------------------------------------------------
 
 
@@ -313,6 +331,12 @@ def test_pinning(monkeypatch):
     assert np.array_equal(problem.network("native:2x1").gradient(problem.X, problem.y), expected)
     if before is not None:
         assert os.sched_getaffinity(0) == before
+        seen = []
+        _network, engine, X, y = engine_for(problem, "native:2x1")
+        engine.gradient(
+            X, y, np.empty_like(expected), lambda _layer: seen.append(len(os.sched_getaffinity(0)))
+        )
+        assert seen == [1, 1]  # the calling thread, while the team works
     monkeypatch.setenv("SCHUSS_PIN", "yes")
     with pytest.raises(PlanError, match="SCHUSS_PIN must be 0 or 1, got 'yes'"):
         problem.network("native:2x1").gradient(problem.X, problem.y)
