@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from schuss import Network, _core, _reference
+from schuss.activations import HIDDEN_ACTIVATIONS
+from schuss.losses import Loss
 
 # Examples are drawn alike in every run; `--hypothesis-profile long` looks further.
 hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, database=None, derandomize=True)
@@ -62,7 +64,9 @@ def distance(got, wanted, scale=None):
 
 DTYPES = ("float32", "float64")
 KERNELS = ("naive", "gemv", "gemm", "native")
-HIDDEN = ("identity", "logistic", "tanh", "relu")
+HIDDEN = HIDDEN_ACTIVATIONS
+#: Where f' jumps.
+KINKS = {"relu": (0,), "leaky_relu": (0,), "selu": (0,), "hardtanh": (-1, 1)}
 #: Every loss with every output activation that it takes.
 OUTPUTS = (
     ("squared_error", "identity"),
@@ -71,7 +75,25 @@ OUTPUTS = (
     ("squared_error", "relu"),
     ("log_loss", "softmax"),
     ("log_loss", "logistic"),
+    ("focal", "softmax"),
+    ("focal", "logistic"),
+    ("poisson", "exp"),
+    ("gamma", "exp"),
+    ("absolute_error", "identity"),
+    ("huber", "identity"),
+    ("quantile", "identity"),
+    ("hinge", "identity"),
 )
+#: Each hidden activation, and each loss and output, at least once.
+FORMULAS = (
+    *((f, *OUTPUTS[4]) for f in HIDDEN),
+    *(("tanh", *output) for output in OUTPUTS),
+)
+LOSS_NUMBERS = {
+    "huber": {"huber_delta": 0.6},
+    "quantile": {"quantiles": (0.3,)},
+    "focal": {"focal_gamma": 1.5},
+}
 #: Plans whose results are compared with the oracle: more threads than the cores of a small machine, too.
 PLANS = (
     *(f"{kernels}:{cut}" for kernels in KERNELS for cut in ("1x1", "2x1", "1x2")),
@@ -143,6 +165,13 @@ def biases_off_the_kink(rng, z):
     return -(ordered[at, column] + ordered[at + 1, column]) / 2
 
 
+def biases_away(rng, z, kinks):
+    """Of some biases the best: |z + b - kink| as large as may be, the values spread about all the kinks."""
+    drawn = rng.uniform(-1.5, 1.5, (100, 1, z.shape[1]))
+    nearest = np.min([np.abs(z + drawn - kink).min(1) for kink in kinks], axis=0)
+    return np.take_along_axis(drawn[:, 0], np.argmax(nearest, axis=0)[None], 0)[0]
+
+
 def _inputs(rng, kind, rows, features):
     if kind == "uint8":
         return rng.integers(0, 256, (rows, features), dtype=np.uint8)
@@ -152,8 +181,14 @@ def _inputs(rng, kind, rows, features):
 def _targets(rng, kind, loss, output, a):
     """Targets away from the outputs `a`, so that a - y does not cancel."""
     rows, outputs = a.shape
-    if loss == "squared_error":
-        return a + rng.choice([-1, 1], a.shape) * rng.uniform(0.3, 1, a.shape)
+    off = rng.choice([-1, 1], a.shape) * rng.uniform(0.3, 1, a.shape)
+    if loss in ("squared_error", "absolute_error", "huber", "quantile"):
+        return a + off
+    if loss in ("poisson", "gamma"):
+        return a * np.exp(off)
+    if loss == "hinge":  # t = 1 or -1, not with t z near 1
+        y = rng.integers(0, 2, a.shape)
+        return np.where(np.abs((2 * y - 1) * a - 1) < 0.05, 1 - y, y).astype(float)
     if kind == "labels" and (output == "softmax" or outputs == 1):
         return rng.integers(0, max(outputs, 2), rows).astype(np.int32)
     if output == "softmax":
@@ -173,6 +208,7 @@ def make_problem(
     inputs=None,
     targets="labels",
     seed=0,
+    smoothing=0.0,
 ):
     """A random problem. Scale and shift are set for uint8 `inputs`; `inputs` default to `dtype`."""
     rng = np.random.default_rng([seed, *sizes, rows])
@@ -181,7 +217,7 @@ def make_problem(
         "layer_sizes": sizes,
         "activation": activation,
         "output_activation": output,
-        "loss": loss,
+        "loss": Loss(loss, **LOSS_NUMBERS.get(loss, {}), label_smoothing=smoothing),
         "dtype": dtype,
         "input_scale": scale,
         "input_shift": shift,
@@ -192,15 +228,19 @@ def make_problem(
     X = _inputs(rng, inputs or dtype, rows, sizes[0])
     a = X * scale + shift
     for W, b, f in zip(weights, biases, network.activations, strict=True):
-        b[:] = biases_off_the_kink(rng, a @ W) if f == "relu" else rng.uniform(-0.3, 0.3, len(b))
+        kinks = KINKS.get(f, ())
+        if kinks == (0,):
+            b[:] = biases_off_the_kink(rng, a @ W)
+        else:
+            b[:] = biases_away(rng, a @ W, kinks) if kinks else rng.uniform(-0.3, 0.3, len(b))
         b[:] = b.astype(dtype)
         z = a @ W + b
-        assert f != "relu" or np.abs(z).min() > 0.005
+        assert all(np.abs(z - kink).min() > 1e-4 for kink in kinks)
         a = np.array([_reference.F[f](row) for row in z])
     y = _targets(rng, targets, loss, output, a)
     y = y if y.dtype == np.int32 else y.astype(dtype)
     value, gradient, magnitude = oracle(
-        network.split, network.activations, loss, flat, X * scale + shift, dense(y, sizes[-1])
+        network.split, network.activations, options["loss"], flat, X * scale + shift, dense(y, sizes[-1])
     )
     return Problem(options, flat.astype(dtype), X, y, value, gradient, magnitude, a)
 

@@ -7,6 +7,7 @@ import pytest
 from conftest import (
     DIFFERENCE,
     DTYPES,
+    FORMULAS,
     HIDDEN,
     OUTPUTS,
     PLANS,
@@ -38,8 +39,7 @@ def agrees(problem, plan):
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", HIDDEN)
-@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
+@pytest.mark.parametrize(("activation", "loss", "output"), FORMULAS)
 def test_every_loss_and_activation(plan, dtype, activation, loss, output):
     agrees(make_problem((13, 11, 7, 5), 17, activation, output, loss, dtype), plan)
 

@@ -290,12 +290,12 @@ REFUSED = {
     "half a unit": ({"layer_sizes": (3, 1.5, 2)}, "layer_sizes must be an integer of at least 1, got 1.5"),
     "true units": ({"layer_sizes": (3, True, 2)}, "layer_sizes must be an integer of at least 1, got True"),
     "activation": (
-        {"activation": "gelu"},
-        "activation must be one of identity, logistic, tanh, relu, got 'gelu'",
+        {"activation": "swish"},
+        "activation must be one of identity, logistic, tanh, relu, leaky_relu, elu, .*, got 'swish'",
     ),
     "hidden softmax": ({"activation": "softmax"}, "activation must be one of .*, got 'softmax'"),
-    "loss": ({"loss": "hinge"}, "loss must be one of squared_error, log_loss, got 'hinge'"),
-    "output": ({"output_activation": "gelu"}, "output_activation must be one of .*, got 'gelu'"),
+    "loss": ({"loss": "entropy"}, "loss must be one of squared_error, log_loss, poisson, .*, got 'entropy'"),
+    "output": ({"output_activation": "swish"}, "output_activation must be one of .*, got 'swish'"),
     "output of log loss": (
         {"output_activation": "tanh"},
         "output_activation with log_loss must be softmax or logistic, got 'tanh'",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import DIFFERENCE, HIDDEN, OUTPUTS, TOLERANCE, dense, distance, make_problem
+from conftest import DIFFERENCE, HIDDEN, KINKS, OUTPUTS, TOLERANCE, dense, distance, make_problem
 
 from schuss import _reference
 
@@ -29,7 +29,7 @@ def test_gradient_is_the_central_difference(loss, output, activation):
         for sign in (1, -1):
             flat[i] = value + sign * DIFFERENCE
             assert_same_side_of_the_kink(problem, network, flat)
-            ends.append(mean_loss(weights, biases, network.activations, loss, problem.X, Y))
+            ends.append(mean_loss(weights, biases, network.activations, problem.options["loss"], problem.X, Y))
         flat[i] = value
         differences[i] = (ends[0] - ends[1]) / (2 * DIFFERENCE)
     assert distance(differences, problem.gradient) <= TOLERANCE["differences", "float64"]
@@ -40,13 +40,14 @@ def assert_same_side_of_the_kink(problem, network, flat):
         z, _ = _reference.forward(*network.split(flat), network.activations, x)
         z_before, _ = _reference.forward(*network.split(problem.parameters), network.activations, x)
         for layer, f in enumerate(network.activations, 1):
-            assert f != "relu" or np.array_equal(z[layer] > 0, z_before[layer] > 0)
+            for kink in KINKS.get(f, ()):
+                assert np.array_equal(z[layer] > kink, z_before[layer] > kink)
 
 
 def test_of_a_minibatch_is_the_mean_over_its_examples(loss, output):
     problem = make_problem((4, 5, 3), 7, "tanh", output, loss, "float64")
     network, Y = problem.network(), dense(problem.y, 3)
-    args = (*network.split(problem.parameters), network.activations, loss)
+    args = (*network.split(problem.parameters), network.activations, problem.options["loss"])
     each = [_reference.gradient(*args, x[None], y[None]) for x, y in zip(problem.X, Y, strict=True)]
     whole = _reference.gradient(*args, problem.X, Y)
     assert whole[0] == pytest.approx(np.mean([one[0] for one in each]), rel=1e-14)

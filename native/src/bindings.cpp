@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "engine/measure.hpp"
 #include "team/cores.hpp"
 #include "team/interrupt.hpp"
+#include "team/limit.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -23,6 +25,7 @@ namespace schuss {
 namespace {
 
 using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
+using AnyVector = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Order = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Numbers = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -79,17 +82,19 @@ void raise_pending() {
   if (PyErr_Occurred()) throw nb::python_error();
 }
 
+// What Python passes, each as one tuple: losses.py, plan.py and optimizers.py hold the same order.
+using Loss_ = std::tuple<int, double, std::vector<double>, double, double, double>;
+using Plan_ = std::tuple<int, int, int, bool, bool>;
+using Optimizer_ = std::tuple<int, double, double, double, double, double, double>;
+
 template <class T>
 class PyEngine {
  public:
-  PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, int loss, int kernels,
-           int examples, int matrix, bool pinned, bool may_change, const std::string& isa,
-           const std::vector<std::uintptr_t>& blas, int optimizer, double momentum, double beta2, double epsilon,
-           double alpha, double weight_decay)
-      : engine_(network(layer_sizes, activations, loss), plan(kernels, examples, matrix, pinned, may_change),
-                select_isa(isa), routines(blas),
-                {static_cast<Optimizer>(optimizer), momentum, beta2, epsilon, alpha, weight_decay},
-                [this] { return check_(); }) {
+  PyEngine(const std::vector<index>& layer_sizes, const std::vector<int>& activations, const Loss_& loss,
+           const std::vector<double>& dropout, std::uint64_t seed, const Plan_& plan, const std::string& isa,
+           const std::vector<std::uintptr_t>& blas, const Optimizer_& optimizer)
+      : engine_(network(layer_sizes, activations, loss, {dropout, seed}), plan_of(plan), select_isa(isa),
+                routines(blas), optimizer_of(optimizer), [this] { return check_(); }) {
     watch_interrupts();
   }
 
@@ -117,12 +122,11 @@ class PyEngine {
     shift_ = shift;
   }
 
-  std::pair<std::string, index> run(AnyMatrix x, nb::object y, Order order, index batch_size, Numbers rates,
-                                    Numbers losses) {
-    Epoch<T> epoch{examples(x),  targets(y, static_cast<index>(x.shape(0))),
-                   order.data(), static_cast<index>(order.shape(0)),
-                   batch_size,   rates.data(),
-                   losses.data()};
+  std::pair<std::string, index> run(nb::object x, nb::object y, Order order, index batch_size, Numbers rates,
+                                    Numbers losses, nb::object weights) {
+    const Held from(*this, x, y, weights);
+    const Epoch<T> epoch{from.x,     from.y,       order.data(),  static_cast<index>(order.shape(0)),
+                         batch_size, rates.data(), losses.data(), from.weights};
     require(batch_size >= 1, "batch_size must be at least 1, got " + std::to_string(batch_size));
     require(epoch.examples >= 1, "order must name at least one example");
     require_length(rates, epoch.steps(), "rates");
@@ -138,11 +142,12 @@ class PyEngine {
   }
 
   // All rows as one minibatch: its loss, and whether the step was taken.
-  std::pair<double, bool> step(AnyMatrix x, nb::object y, double rate) {
+  std::pair<double, bool> step(nb::object x, nb::object y, double rate, nb::object weights) {
     double loss = 0;
-    const index rows = static_cast<index>(x.shape(0));
+    const Held from(*this, x, y, weights);
+    const index rows = from.x.rows;
     require(rows >= 1, "X must hold at least one example");
-    const Epoch<T> epoch{examples(x), targets(y, rows), nullptr, rows, rows, &rate, &loss};
+    const Epoch<T> epoch{from.x, from.y, nullptr, rows, rows, &rate, &loss, from.weights};
     Outcome outcome;
     {
       const nb::gil_scoped_release release;
@@ -153,25 +158,23 @@ class PyEngine {
   }
 
   // y may be None; then `losses` stays as it is
-  void forward(AnyMatrix x, nb::object y, Matrix<T> out, Numbers losses) {
-    const Examples from = examples(x);
-    const Targets<T> to = y.is_none() ? Targets<T>() : targets(y, from.rows);
-    require_length(out, from.rows, "out");
+  void forward(nb::object x, nb::object y, Matrix<T> out, Numbers losses) {
+    const Held from(*this, x, y, nb::none());
+    require_length(out, from.x.rows, "out");
     require(static_cast<index>(out.shape(1)) == engine_.network().targets(), "out must have one column an output");
-    if (!y.is_none()) require_length(losses, from.rows, "losses");
+    if (!y.is_none()) require_length(losses, from.x.rows, "losses");
     {
       const nb::gil_scoped_release release;
-      engine_.forward(from, to, out.data(), y.is_none() ? nullptr : losses.data());
+      engine_.forward(from.x, from.y, out.data(), y.is_none() ? nullptr : losses.data());
     }
     raise_pending();
   }
 
   // on_layer(l), or None
-  void gradient(AnyMatrix x, nb::object y, Vector<T> flat, Numbers losses, nb::object on_layer) {
-    const Examples from = examples(x);
-    const Targets<T> to = targets(y, from.rows);
+  void gradient(nb::object x, nb::object y, Vector<T> flat, Numbers losses, nb::object on_layer, nb::object weights) {
+    const Held from(*this, x, y, weights);
     require_length(flat, engine_.network().parameters(), "flat");
-    require_length(losses, from.rows, "losses");
+    require_length(losses, from.x.rows, "losses");
     std::function<void(index)> ready;
     if (!on_layer.is_none())
       ready = [&on_layer](index layer) {
@@ -180,7 +183,7 @@ class PyEngine {
       };
     {
       const nb::gil_scoped_release release;
-      engine_.gradient(from, to, flat.data(), losses.data(), ready);
+      engine_.gradient(from.x, from.y, from.weights, flat.data(), losses.data(), ready);
     }
     raise_pending();
   }
@@ -193,14 +196,106 @@ class PyEngine {
   }
 
  private:
-  static Network network(const std::vector<index>& sizes, const std::vector<int>& activations, int loss) {
+  // The examples of a call: what the core reads, and the arrays that hold it.
+  struct Held {
+    Examples x;
+    Targets<T> y;
+    const double* weights = nullptr;
+    AnyMatrix dense;
+    AnyVector values, columns, offsets;
+    Labels labels;
+    ConstMatrix<T> matrix;
+    ConstVector<double> shares;
+
+    Held(const PyEngine& engine, const nb::object& x_, const nb::object& y_, const nb::object& weights_) {
+      x.features = engine.engine_.network().features();
+      x.scale = engine.scale_;
+      x.shift = engine.shift_;
+      if (nb::isinstance<nb::tuple>(x_)) sparse_examples(nb::cast<nb::tuple>(x_));
+      else dense_examples(x_);
+      if (!y_.is_none()) targets(y_, engine.engine_.network().targets());
+      if (weights_.is_none()) return;
+      require(nb::try_cast(weights_, shares, false), "sample_weight must be a float64 vector");
+      require_length(shares, x.rows, "sample_weight");
+      weights = shares.data();
+    }
+
+    void dense_examples(const nb::object& x_) {
+      if (!nb::try_cast(x_, dense, false)) throw nb::type_error("X must be a matrix, or the tuple of a sparse one");
+      if (dense.dtype() == nb::dtype<float>()) x.type = Element::float32;
+      else if (dense.dtype() == nb::dtype<double>()) x.type = Element::float64;
+      else if (dense.dtype() == nb::dtype<std::uint8_t>()) x.type = Element::uint8;
+      else throw nb::type_error("X must be float32, float64 or uint8");
+      require(dense.shape(1) == static_cast<std::size_t>(x.features),
+              "X must have " + std::to_string(x.features) + " columns, got " + std::to_string(dense.shape(1)));
+      require(dense.shape(1) == 1 || dense.stride(1) == 1, "X must hold each row contiguously");
+      x.data = dense.data();
+      x.rows = static_cast<index>(dense.shape(0));
+      x.stride = static_cast<index>(dense.stride(0));
+    }
+
+    // (values, columns, offsets) of compressed rows
+    void sparse_examples(const nb::tuple& parts) {
+      require(parts.size() == 3 && nb::try_cast(parts[0], values, false) && nb::try_cast(parts[1], columns, false) &&
+                  nb::try_cast(parts[2], offsets, false),
+              "a sparse X must be the vectors (values, columns, offsets)");
+      if (values.dtype() == nb::dtype<float>()) x.type = Element::float32;
+      else if (values.dtype() == nb::dtype<double>()) x.type = Element::float64;
+      else throw nb::type_error("a sparse X must be float32 or float64");
+      x.sparse.wide = columns.dtype() == nb::dtype<std::int64_t>();
+      if (columns.dtype() != offsets.dtype() || (!x.sparse.wide && columns.dtype() != nb::dtype<std::int32_t>()))
+        throw nb::type_error("columns and offsets of a sparse X must both be int32 or both int64");
+      require(x.scale == 1 && x.shift == 0, "a sparse X can be neither scaled nor shifted");
+      require(offsets.shape(0) >= 1, "offsets must hold one number more than rows");
+      x.data = values.data();
+      x.sparse.columns = columns.data();
+      x.sparse.offsets = offsets.data();
+      x.rows = static_cast<index>(offsets.shape(0)) - 1;
+      if (x.sparse.wide) check_rows<std::int64_t>();
+      else check_rows<std::int32_t>();
+    }
+
+    template <class Number>
+    void check_rows() const {
+      const Number* ends = static_cast<const Number*>(x.sparse.offsets);
+      const index stored = static_cast<index>(std::min(values.shape(0), columns.shape(0)));
+      require(ends[0] == 0 && std::is_sorted(ends, ends + x.rows + 1) && ends[x.rows] <= stored,
+              "offsets must ascend from 0 to the number of values");
+      require_numbers(static_cast<const Number*>(x.sparse.columns), ends[x.rows], x.features,
+                      "columns of a sparse X must be");
+    }
+
+    void targets(const nb::object& y_, index outputs) {
+      if (nb::try_cast(y_, labels, false)) {
+        require_length(labels, x.rows, "y");
+        require_numbers(labels.data(), x.rows, outputs == 1 ? 2 : outputs, "y must hold class numbers");
+        y.labels = labels.data();
+        return;
+      }
+      if (!nb::try_cast(y_, matrix, false))
+        throw nb::type_error("y must be an int32 vector or a matrix of the network's dtype");
+      require_length(matrix, x.rows, "y");
+      require(static_cast<index>(matrix.shape(1)) == outputs,
+              "y must have " + std::to_string(outputs) + " columns, got " + std::to_string(matrix.shape(1)));
+      y.dense = matrix.data();
+    }
+  };
+
+  static Network network(const std::vector<index>& sizes, const std::vector<int>& activations, const Loss_& loss,
+                         Dropout dropout) {
     std::vector<Activation> functions;
     for (int f : activations) functions.push_back(static_cast<Activation>(f));
-    return {sizes, functions, static_cast<Loss>(loss)};
+    const auto& [kind, parameter, levels, smoothing, scale, cap] = loss;
+    return {sizes, functions, {static_cast<Loss>(kind), parameter, levels, smoothing, scale, cap}, std::move(dropout)};
   }
-  static Plan plan(int kernels, int examples, int matrix, bool pinned, bool may_change) {
+  static Plan plan_of(const Plan_& plan) {
+    const auto& [kernels, examples, matrix, pinned, may_change] = plan;
     require(examples >= 1 && matrix >= 1, "a plan needs at least one thread");
     return {static_cast<Kernels>(kernels), examples, matrix, pinned, may_change};
+  }
+  static OptimizerSettings optimizer_of(const Optimizer_& optimizer) {
+    const auto& [kind, momentum, beta2, epsilon, alpha, weight_decay, clip_norm] = optimizer;
+    return {static_cast<Optimizer>(kind), momentum, beta2, epsilon, alpha, weight_decay, clip_norm};
   }
   static Blas<T> routines(const std::vector<std::uintptr_t>& addresses) {
     if (addresses.empty()) return {};
@@ -214,43 +309,6 @@ class PyEngine {
             "slot must be below " + std::to_string(slots()) + ", got " + std::to_string(slot));
   }
 
-  Examples examples(const AnyMatrix& x) const {
-    Examples e;
-    if (x.dtype() == nb::dtype<float>()) e.type = Element::float32;
-    else if (x.dtype() == nb::dtype<double>()) e.type = Element::float64;
-    else if (x.dtype() == nb::dtype<std::uint8_t>()) e.type = Element::uint8;
-    else throw nb::type_error("X must be float32, float64 or uint8");
-    require(
-        x.shape(1) == static_cast<std::size_t>(engine_.network().features()),
-        "X must have " + std::to_string(engine_.network().features()) + " columns, got " + std::to_string(x.shape(1)));
-    require(x.shape(1) == 1 || x.stride(1) == 1, "X must hold each row contiguously");
-    e.data = x.data();
-    e.rows = static_cast<index>(x.shape(0));
-    e.features = static_cast<index>(x.shape(1));
-    e.stride = static_cast<index>(x.stride(0));
-    e.scale = scale_;
-    e.shift = shift_;
-    return e;
-  }
-
-  Targets<T> targets(const nb::object& y, index rows) const {
-    Labels labels;
-    const index outputs = engine_.network().targets();
-    if (nb::try_cast(y, labels, false)) {
-      require_length(labels, rows, "y");
-      const index classes = outputs == 1 ? 2 : outputs;
-      require_numbers(labels.data(), rows, classes, "y must hold class numbers");
-      return {labels.data(), nullptr};
-    }
-    ConstMatrix<T> dense;
-    if (!nb::try_cast(y, dense, false))
-      throw nb::type_error("y must be an int32 vector or a matrix of the network's dtype");
-    require_length(dense, rows, "y");
-    require(static_cast<index>(dense.shape(1)) == outputs,
-            "y must have " + std::to_string(outputs) + " columns, got " + std::to_string(dense.shape(1)));
-    return {nullptr, dense.data()};
-  }
-
   InterruptCheck check_;
   double scale_ = 1.0;
   double shift_ = 0.0;
@@ -261,12 +319,11 @@ template <class T>
 void bind_engine(nb::module_& m, const char* name) {
   using E = PyEngine<T>;
   nb::class_<E>(m, name)
-      .def(nb::init<const std::vector<index>&, const std::vector<int>&, int, int, int, int, bool, bool,
-                    const std::string&, const std::vector<std::uintptr_t>&, int, double, double, double, double,
-                    double>(),
-           "layer_sizes"_a, "activations"_a, "loss"_a, "kernels"_a, "examples"_a, "matrix"_a, "pinned"_a,
-           "may_change"_a, "isa"_a, "blas"_a, "optimizer"_a, "momentum"_a, "beta2"_a, "epsilon"_a, "alpha"_a,
-           "weight_decay"_a)
+      .def(nb::init<const std::vector<index>&, const std::vector<int>&, const Loss_&, const std::vector<double>&,
+                    std::uint64_t, const Plan_&, const std::string&, const std::vector<std::uintptr_t>&,
+                    const Optimizer_&>(),
+           "layer_sizes"_a, "activations"_a, "loss"_a, "dropout"_a, "seed"_a, "plan"_a, "isa"_a, "blas"_a,
+           "optimizer"_a)
       .def("load", &E::load, "slot"_a, "flat"_a)
       .def("store", &E::store, "slot"_a, "flat"_a)
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
@@ -274,10 +331,12 @@ void bind_engine(nb::module_& m, const char* name) {
       .def_prop_ro("slots", &E::slots)
       .def_prop_ro("steps_alone", &E::steps_alone)
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
-      .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a)
-      .def("step", &E::step, "x"_a, "y"_a, "rate"_a)
+      .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a,
+           "weights"_a.none() = nb::none())
+      .def("step", &E::step, "x"_a, "y"_a, "rate"_a, "weights"_a.none() = nb::none())
       .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a)
-      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a, "on_layer"_a.none() = nb::none())
+      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a, "on_layer"_a.none() = nb::none(),
+           "weights"_a.none() = nb::none())
       .def("bytes", &E::bytes, "batch_size"_a)
       .def("apply", &E::apply, "flat"_a, "rate"_a, "batch_size"_a);
 }
@@ -317,6 +376,7 @@ NB_MODULE(_core, m) {
   m.def("select_isa", [](const std::string& name) { return std::string(select_isa(name).name); }, "name"_a);
   m.def("allowed_cores", &allowed_cores);
   m.def("physical_cores", &physical_cores);
+  m.def("thread_limit", &thread_limit);
   m.def(
       "measure_peak",
       [](const std::string& isa, int threads, double seconds, bool float64) {

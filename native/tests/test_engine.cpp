@@ -222,7 +222,7 @@ void gradient_layer_by_layer() {
       std::vector<double> losses(static_cast<std::size_t>(problem.rows));
       std::vector<index> heard;
       const auto caller = std::this_thread::get_id();
-      engine.gradient(problem.examples(), problem.targets(), flat.data(), losses.data(), [&](index l) {
+      engine.gradient(problem.examples(), problem.targets(), nullptr, flat.data(), losses.data(), [&](index l) {
         heard.push_back(l);
         const auto first = static_cast<std::ptrdiff_t>(problem.network.weights(l));
         const auto last = static_cast<std::ptrdiff_t>(problem.network.bias(l) + problem.network.outputs(l));

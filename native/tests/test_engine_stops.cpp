@@ -100,7 +100,7 @@ void stop_passes_without_learning() {
     CHECK(forward.asked == 1 && seconds_since(forward.when) < 1);
     if (plan.kernels == Kernels::native || plan.kernels == Kernels::gemm) continue;  // they hold the whole minibatch
     Engine<float> other = make_engine(problem, {plan, {}, "auto", gradient.question()});
-    CHECK(!other.gradient(x, {nullptr, y.data()}, flat.data(), losses.data()));
+    CHECK(!other.gradient(x, {nullptr, y.data()}, nullptr, flat.data(), losses.data()));
     CHECK(gradient.asked == 1 && seconds_since(gradient.when) < 1);
   }
 }

@@ -147,7 +147,7 @@ void row_squares(const Subject<T>& s) {
 // The four formulas of kernels/optimizer.inl for one parameter.
 template <class T>
 void plain_update(const Subject<T>& s, const Update<T>& u, T g, T& w, T& s0, T& s1) {
-  g = s.fma(u.penalty, w, g);
+  g = s.fma(u.penalty, w, u.scale * g);
   w *= u.keep;
   const T step = -(u.rate * g);
   switch (u.kind) {
@@ -174,7 +174,7 @@ void updates(const Subject<T>& s) {
     for (index n = 1; n <= 4 * s.lanes + 1; ++n) {
       about =
           std::string(s.isa.name) + " optimizer " + std::to_string(static_cast<int>(kind)) + " n=" + std::to_string(n);
-      const Update<T> u{kind, T(0.1), T(0.9), T(0.99), T(1e-8), T(0.01)};
+      const Update<T> u{kind, T(0.1), T(0.9), T(0.99), T(1e-8), T(0.7), T(0.01)};
       const int slots = state_slots(kind);
       const auto g = random.vector<T>(n);
       auto w = random.vector<T>(n), s0 = random.vector<T>(slots > 0 ? n : 0), s1 = random.vector<T>(slots > 1 ? n : 0);

@@ -29,7 +29,9 @@ struct Problem {
   bool with_labels;
 
   Problem(std::vector<index> sizes, Activation hidden, Activation output, Loss loss, index rows_, bool labels_ = true)
-      : network(sizes, activations(sizes.size() - 1, hidden, output), loss), rows(rows_), with_labels(labels_) {
+      : network(sizes, activations(sizes.size() - 1, hidden, output), LossSettings{loss}),
+        rows(rows_),
+        with_labels(labels_) {
     Random random(static_cast<std::uint64_t>(rows + network.parameters()));
     x = random.vector<T>(rows * network.features());
     dense = random.vector<T>(rows * network.targets());
@@ -120,7 +122,7 @@ template <class T>
 std::vector<T> gradient(Engine<T>& engine, const Problem<T>& problem) {
   std::vector<T> flat(static_cast<std::size_t>(problem.network.parameters()));
   std::vector<double> losses(static_cast<std::size_t>(problem.rows));
-  CHECK(engine.gradient(problem.examples(), problem.targets(), flat.data(), losses.data()));
+  CHECK(engine.gradient(problem.examples(), problem.targets(), nullptr, flat.data(), losses.data()));
   return flat;
 }
 

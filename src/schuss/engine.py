@@ -6,8 +6,9 @@ a learning rate for each step, computes outputs, losses and flat gradients, and 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from . import _core, blas
 from .activations import ACTIVATIONS
 from .errors import PlanError
-from .losses import LOSSES
+from .losses import Loss, as_loss
 from .optimizers import Optimizer
 from .plan import KERNELS, Plan
 
 __all__ = ["CpuEngine", "chosen_isa"]
 
 Array = NDArray[Any]
+#: A matrix of float32, float64 or uint8 with contiguous rows, or a scipy.sparse one of compressed rows (CSR).
+Examples = Any
 
 
 def chosen_isa(isa: str | None = None) -> str:
@@ -65,6 +68,11 @@ def pinned() -> bool:
     return text == "1"
 
 
+def _read(X: Examples) -> Any:
+    """What the core reads: the array itself, or values, columns and offsets of compressed rows."""
+    return X if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
+
+
 class CpuEngine:
     """The native core, with a plan and a team of threads of its own.
 
@@ -72,7 +80,7 @@ class CpuEngine:
     ----------
     layer_sizes : sequence of int, (n_0, ..., n_L)
     activations : sequence of str, one for each layer but the input
-    loss : str
+    loss : str or Loss
     dtype : float32 or float64
     plan : Plan
     optimizer : Optimizer
@@ -80,19 +88,31 @@ class CpuEngine:
         The network sees X * scale + shift.
     isa : str or None
         See :func:`chosen_isa`. The naive kernels are plain loops, built for no instruction set in particular.
+    dropout : sequence of float in [0, 1), one for each hidden layer; () for none
+        Share of the layer's outputs that a step leaves out (Srivastava et al. 2014); the others are scaled up.
+    seed : int
+        Of dropout, whose random numbers hang on seed, step, layer, example and unit alone.
+    loss_scale, loss_cap : float
+        Of the losses that are reported, not of what is minimised: a factor, and the most that -log p counts for in
+        log_loss.
     """
 
     def __init__(
         self,
         layer_sizes: tuple[int, ...],
         activations: tuple[str, ...],
-        loss: str,
+        loss: str | Loss,
         dtype: np.dtype[Any],
         plan: Plan,
         optimizer: Optimizer | None = None,
         scale: float = 1.0,
         shift: float = 0.0,
         isa: str | None = None,
+        *,
+        dropout: Sequence[float] = (),
+        seed: int = 0,
+        loss_scale: float = 1.0,
+        loss_cap: float = math.inf,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.plan = plan
@@ -102,15 +122,19 @@ class CpuEngine:
         self._core = make(
             list(layer_sizes),
             [ACTIVATIONS[name] for name in activations],
-            LOSSES[loss],
-            KERNELS[plan.kernels],
-            plan.examples,
-            1 if plan.uses_blas else plan.matrix,
-            pinned(),
-            plan.may_change,
+            as_loss(loss).native(self.outputs, loss_scale, loss_cap),
+            list(dropout),
+            seed,
+            (
+                KERNELS[plan.kernels],
+                plan.examples,
+                1 if plan.uses_blas else plan.matrix,
+                pinned(),
+                plan.may_change,
+            ),
             _isa_of(plan, isa),
             list(blas.addresses(self.dtype.name)) if plan.uses_blas else [],
-            *(optimizer or Optimizer()).native,
+            (optimizer or Optimizer()).native,
         )
         self._core.set_input(scale, shift)
 
@@ -129,8 +153,41 @@ class CpuEngine:
         """Write the flat parameters."""
         self._core.store(0, out)
 
-    def run(self, X: Array, y: Array, order: Array, batch_size: int, rates: Array) -> tuple[Array, bool]:
+    @property
+    def slots(self) -> int:
+        """Vectors of the parameters' length that training holds: the parameters, then the optimizer's state."""
+        return int(self._core.slots)
+
+    def load_slot(self, slot: int, flat: Array) -> None:
+        """Take over the parameters (0) or a vector of the optimizer's state (1, 2)."""
+        self._core.load(slot, flat)
+
+    def store_slot(self, slot: int, out: Array) -> None:
+        """Write the parameters (0) or a vector of the optimizer's state (1, 2)."""
+        self._core.store(slot, out)
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps so far: what Adam's corrections and dropout count by. Assign to go on from elsewhere."""
+        return int(self._core.steps_taken)
+
+    @steps_taken.setter
+    def steps_taken(self, steps: int) -> None:
+        self._core.steps_taken = steps
+
+    def run(
+        self,
+        X: Examples,
+        y: Array,
+        order: Array,
+        batch_size: int,
+        rates: Array,
+        sample_weight: Array | None = None,
+    ) -> tuple[Array, bool]:
         """Train on the rows `order` in minibatches of `batch_size`.
+
+        `sample_weight` is float64 (n_examples,): losses and gradients are means by weight, and a minibatch without
+        any weight is passed over, its loss 0.
 
         Returns
         -------
@@ -141,33 +198,43 @@ class CpuEngine:
         """
         losses = np.full(len(rates), np.nan)
         with self._blas():
-            ending, steps = self._core.run(X, y, order, batch_size, rates, losses)
+            ending, steps = self._core.run(_read(X), y, order, batch_size, rates, losses, sample_weight)
         return (losses, True) if ending == "complete" else (losses[: steps + 1], False)
 
-    def step(self, X: Array, y: Array, rate: float) -> tuple[float, bool]:
+    def step(
+        self, X: Examples, y: Array, rate: float, sample_weight: Array | None = None
+    ) -> tuple[float, bool]:
         """One step on all rows as one minibatch: its mean loss before the update, and False where that is not
         finite and the step is not taken."""
         with self._blas():
-            loss, taken = self._core.step(X, y, rate)
+            loss, taken = self._core.step(_read(X), y, rate, sample_weight)
         return float(loss), bool(taken)
 
-    def forward(self, X: Array, y: Array | None = None) -> tuple[Array, Array]:
-        """Output activations (n_examples, n_outputs), and each example's loss where y is given."""
-        out = np.empty((len(X), self.outputs), self.dtype)
-        losses = np.empty(len(X) if y is not None else 0)
+    def forward(self, X: Examples, y: Array | None = None) -> tuple[Array, Array]:
+        """Output activations (n_examples, n_outputs), and each example's loss, by no weight, where y is given."""
+        rows = X.shape[0]
+        out = np.empty((rows, self.outputs), self.dtype)
+        losses = np.empty(rows if y is not None else 0)
         with self._blas():
-            self._core.forward(X, y, out, losses)
+            self._core.forward(_read(X), y, out, losses)
         return out, losses
 
-    def gradient(self, X: Array, y: Array, out: Array, on_layer: Callable[[int], Any] | None = None) -> Array:
-        """Write the flat mean gradient of all rows as one minibatch; return each example's loss.
+    def gradient(
+        self,
+        X: Examples,
+        y: Array,
+        out: Array,
+        on_layer: Callable[[int], Any] | None = None,
+        sample_weight: Array | None = None,
+    ) -> Array:
+        """Write the flat mean gradient, by `sample_weight`, of all rows as one minibatch; return each example's loss.
 
         `on_layer(l)` is called as soon as dW_l and db_l are whole in `out`, for l = L down to 1, while the team
         works on the layers below; it cannot use this engine (RuntimeError).
         """
-        losses = np.empty(len(X))
+        losses = np.empty(X.shape[0])
         with self._blas():
-            self._core.gradient(X, y, out, losses, on_layer)
+            self._core.gradient(_read(X), y, out, losses, on_layer, sample_weight)
         return losses
 
     @property

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .activations import check_hidden
+from .activations import per_layer
 from .engine import CpuEngine
 from .errors import DataError
-from .losses import check_loss, check_output, default_output
+from .losses import Loss, as_loss, check_output, default_output
 from .optimizers import Optimizer
 from .plan import Plan, allowed_threads, choose, flops_per_example
 
@@ -75,12 +75,12 @@ class Network:
     ----------
     layer_sizes : sequence of int, (n_0, ..., n_L)
         Features, hidden widths, outputs.
-    activation : {"relu", "logistic", "tanh", "identity"}, default "relu"
-        Of the hidden layers.
+    activation : str or sequence of str, default "relu"
+        Of the hidden layers: one name, or one for each; see :mod:`schuss.activations`.
     output_activation : str or None, default None
-        None: softmax with log_loss (logistic for one output); with squared_error logistic when there are
-        `classes`, else identity.
-    loss : {"log_loss", "squared_error"}, default "log_loss"
+        None: see :func:`schuss.losses.default_output`.
+    loss : str or Loss, default "log_loss"
+        See :mod:`schuss.losses`.
     classes : array-like or None, default None
         Label of each class; `predict` then returns labels.
     input_scale, input_shift : float, default 1, 0
@@ -108,9 +108,9 @@ class Network:
         self,
         layer_sizes: Sequence[int],
         *,
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         output_activation: str | None = None,
-        loss: str = "log_loss",
+        loss: str | Loss = "log_loss",
         classes: ArrayLike | None = None,
         input_scale: float = 1.0,
         input_shift: float = 0.0,
@@ -123,12 +123,17 @@ class Network:
     ) -> None:
         self.layer_sizes = validation.layer_sizes(layer_sizes)
         outputs = self.layer_sizes[-1]
-        self.activation = check_hidden(activation)
-        self.loss_name = check_loss(loss)
+        hidden = per_layer(activation, len(self.layer_sizes) - 2)
+        self.loss_function = as_loss(loss)
         self.classes = validation.classes(classes, outputs)
         if output_activation is None:
-            output_activation = default_output(loss, classes=classes is not None, outputs=outputs)
-        self.output_activation = check_output(output_activation, loss)
+            output_activation = default_output(self.loss_name, classes=classes is not None, outputs=outputs)
+        self.output_activation = check_output(output_activation, self.loss_name)
+        #: activation of each layer but the input
+        self.activations = (*hidden, self.output_activation)
+        quantiles = self.loss_function.outputs_per_target
+        if outputs % quantiles:
+            raise ValueError(f"layer_sizes must end in a multiple of the {quantiles} quantiles, got {outputs}")
         if self.output_activation == "softmax" and outputs < 2:
             raise ValueError(f"softmax needs at least 2 outputs, got {outputs}")
         self.dtype = validation.dtype(dtype)
@@ -137,10 +142,13 @@ class Network:
         self.plan, self.n_jobs, self.isa = plan, n_jobs, isa
         self.history: dict[str, list[float]] = {}
         self.trained_plan = ""
+        #: how often the parameters were assigned or stepped; a training sees by it that its engine is behind
+        self.version = 0
         self._parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
         self._engine: CpuEngine | None = None
         self._engine_key: Any = None
         self._engine_rows = 0  # for which it was chosen
+        self._adopted = False
         self._engine_ahead = False  # the engine has taken steps that the flat vector has not seen
         self._new_lock()
 
@@ -149,9 +157,14 @@ class Network:
         _networks.add(self)
 
     @property
-    def activations(self) -> tuple[str, ...]:
-        """Activation of each layer but the input."""
-        return (self.activation,) * (len(self.layer_sizes) - 2) + (self.output_activation,)
+    def loss_name(self) -> str:
+        return self.loss_function.name
+
+    @property
+    def activation(self) -> str | tuple[str, ...]:
+        """Activation of the hidden layers: one name where they share it, else one for each."""
+        hidden = self.activations[:-1]
+        return hidden[0] if len(set(hidden)) == 1 else hidden
 
     @property
     def n_parameters(self) -> int:
@@ -182,6 +195,7 @@ class Network:
         with self._lock:
             self._parameters = np.array(given, self.dtype)
             self._engine_ahead = False
+            self.version += 1
             if self._engine is not None:
                 self._engine.load(self._parameters)
 
@@ -205,38 +219,65 @@ class Network:
         """Read-only views b_1, ..., b_L of `parameters`."""
         return self.split(self.parameters)[1]
 
-    def _ready(self, rows: int) -> CpuEngine:
-        """An engine for passes over `rows` examples, with the present parameters; the caller holds the lock."""
+    def _ready(self, rows: int, outputs_only: bool = False) -> CpuEngine:
+        """An engine for passes over `rows` examples, with the present parameters; the caller holds the lock.
+
+        An adopted one has the optimizer, the dropout and the reports of a training: it is for outputs only.
+        """
+        if self._adopted and not outputs_only:
+            self.parameters  # noqa: B018  fetched
+            self._engine = None
         threads = allowed_threads(self.n_jobs)
-        key = (self.plan, threads, self.isa, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift)
+        key = self._key(threads)
         # An engine made for more rows serves fewer too.
         if self._engine is None or key != self._engine_key or rows > self._engine_rows:
             plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
             if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
                 engine = self.new_engine(plan)
                 engine.load(self.parameters)
-                self._engine, self._engine_ahead = engine, False
+                self._engine, self._engine_ahead, self._adopted = engine, False, False
             self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
         return self._engine
 
-    def new_engine(self, plan: Plan, optimizer: Optimizer | None = None) -> CpuEngine:
-        """An engine for this network, with no parameters yet."""
+    def _key(self, threads: int) -> Any:
+        """What an engine is made for, beside the rows."""
+        return self.plan, threads, self.isa, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift
+
+    def new_engine(self, plan: Plan, optimizer: Optimizer | None = None, **training: Any) -> CpuEngine:
+        """An engine for this network, with no parameters yet; `training` goes to :class:`CpuEngine`."""
         return CpuEngine(
-            self.layer_sizes, self.activations, self.loss_name, self.dtype, plan, optimizer,
-            self.input_scale, self.input_shift, self.isa,
+            self.layer_sizes, self.activations, self.loss_function, self.dtype, plan, optimizer,
+            self.input_scale, self.input_shift, self.isa, **training,
         )  # fmt: skip
 
-    def forward(self, X: ArrayLike) -> Array:
-        """Output activations (n_examples, n_L) of X (n_examples, n_0)."""
-        X = validation.examples(X, self.layer_sizes[0], self.dtype)
+    def adopt(self, engine: CpuEngine) -> None:
+        """Take `engine`, which a training has moved on, as the network's own.
+
+        It computes outputs, and the parameters are fetched from it when somebody looks.
+        """
         with self._lock:
-            return self._ready(len(X)).forward(X)[0]
+            self._engine, self._engine_ahead, self._adopted = engine, True, True
+            self._engine_key, self._engine_rows = self._key(allowed_threads(self.n_jobs)), 0
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Output activations (n_examples, n_L) of X (n_examples, n_0), dense or scipy.sparse."""
+        return self.forward_checked(validation.examples(X, self.layer_sizes[0], self.dtype))
+
+    def forward_checked(self, X: Array) -> Array:
+        """:meth:`forward` of what :func:`schuss.validation.examples` has already checked."""
+        with self._lock:
+            return self._ready(X.shape[0], outputs_only=True).forward(X)[0]
 
     def predict(self, X: ArrayLike) -> Array:
         """Labels (n_examples,) of the likeliest classes; the outputs themselves where there are no `classes`."""
         outputs = self.forward(X)
-        return outputs if self.classes is None else self.classes[most_likely(outputs)]
+        return outputs if self.classes is None else self.classes[most_likely(outputs, self.border)]
+
+    @property
+    def border(self) -> float:
+        """Single output from which on the second class is the likelier one."""
+        return 0.0 if self.loss_name == "hinge" else 0.5
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Share of labels y (n_examples,) predicted right.
@@ -265,7 +306,7 @@ class Network:
         """
         X, targets = self.pair(X, y)
         with self._lock:
-            losses = self._ready(len(X)).forward(X, targets)[1]
+            losses = self._ready(X.shape[0]).forward(X, targets)[1]
         return float(np.mean(losses))
 
     def gradient(self, X: ArrayLike, y: ArrayLike) -> Array:
@@ -273,7 +314,7 @@ class Network:
         X, targets = self.pair(X, y)
         out = np.empty(self.n_parameters, self.dtype)
         with self._lock:
-            self._ready(len(X)).gradient(X, targets, out)
+            self._ready(X.shape[0]).gradient(X, targets, out)
         return out
 
     def step(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.1) -> float:
@@ -286,8 +327,9 @@ class Network:
         """
         X, targets = self.pair(X, y)
         with self._lock:
-            loss, taken = self._ready(len(X)).step(X, targets, float(learning_rate))
+            loss, taken = self._ready(X.shape[0]).step(X, targets, float(learning_rate))
             self._engine_ahead = self._engine_ahead or taken
+            self.version += 1
         if not taken:
             raise FloatingPointError(f"loss is {loss}: the step was not taken")
         return loss
@@ -296,10 +338,20 @@ class Network:
         """X and y checked, as the engine reads them; `name` goes before X and y in messages."""
         before = f"{name} " if name else ""
         X = validation.examples(X, self.layer_sizes[0], self.dtype, f"{before}X")
-        checked = validation.targets(y, len(X), self.layer_sizes[-1], self.classes, self.dtype, f"{before}y")
-        if self.loss_name == "log_loss" and checked.ndim == 2:
-            validation.probabilities(checked, self.output_activation == "softmax", f"{before}y")
-        return X, checked
+        return X, self.targets(y, X.shape[0], f"{before}y")
+
+    def targets(self, y: ArrayLike, rows: int, name: str = "y") -> Array:
+        """y of `rows` examples checked, as the engine reads it: class numbers (rows,) or targets (rows, n_L)."""
+        copies = self.loss_function.outputs_per_target
+        columns = self.layer_sizes[-1] // copies
+        checked = validation.targets(y, rows, columns, self.classes, self.dtype, name)
+        if checked.ndim == 1:
+            return checked
+        if self.loss_name in ("log_loss", "focal", "hinge"):
+            validation.probabilities(checked, self.output_activation == "softmax", self.loss_name, name)
+        if self.loss_name in ("poisson", "gamma"):
+            validation.positive(checked, self.loss_name, name)
+        return np.repeat(checked, copies, axis=1) if copies > 1 else checked
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file; see :mod:`schuss.model_file`."""
@@ -309,7 +361,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         self.parameters  # noqa: B018  fetches what the engine is ahead by
-        state = {**self.__dict__, "_engine": None, "_engine_key": None}
+        state = {**self.__dict__, "_engine": None, "_engine_key": None, "_adopted": False}
         del state["_lock"]
         return state
 
@@ -324,6 +376,6 @@ class Network:
         )
 
 
-def most_likely(outputs: Array) -> Array:
-    """Class number (n_examples,) of outputs (n_examples, n_L); one output means the second class from 1/2 on."""
-    return (outputs[:, 0] >= 0.5).astype(np.int32) if outputs.shape[1] == 1 else np.argmax(outputs, axis=1)
+def most_likely(outputs: Array, border: float = 0.5) -> Array:
+    """Class number (n_examples,) of outputs (n_examples, n_L); one output means the second class from `border` on."""
+    return (outputs[:, 0] >= border).astype(np.int32) if outputs.shape[1] == 1 else np.argmax(outputs, axis=1)

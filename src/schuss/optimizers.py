@@ -18,6 +18,7 @@ The formulas are in native/src/kernels/optimizer.inl.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["SOLVERS", "Optimizer"]
@@ -48,6 +49,10 @@ class Optimizer:
         Decoupled: each step first takes rate * weight_decay * w from each weight, beside the loss. None: 0.01 for
         adamw, 0 for the others.
 
+    clip_norm : float > 0 or None, default None
+        Most of the Euclidean norm of a minibatch's mean gradient over all layers, without alpha's part; a longer
+        gradient is shortened to it (Pascanu et al. 2013). None: as it is.
+
     Raises
     ------
     ValueError
@@ -62,6 +67,7 @@ class Optimizer:
     epsilon: float = 1e-8
     alpha: float = 0.0
     weight_decay: float | None = None
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
@@ -71,14 +77,17 @@ class Optimizer:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be > 0, got {self.epsilon!r}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
+            raise ValueError(f"clip_norm must be positive and finite, or None, got {self.clip_norm!r}")
         for name in ("alpha", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
 
     @property
-    def native(self) -> tuple[int, float, float, float, float, float]:
-        """Number of the formula in the native core, momentum or beta_1, beta_2, epsilon, alpha, weight_decay."""
+    def native(self) -> tuple[int, float, float, float, float, float, float]:
+        """Number of the formula in the native core, momentum or beta_1, beta_2, epsilon, alpha, weight_decay,
+        clip_norm."""
         decay = self.weight_decay
         if decay is None:
             decay = _ADAMW_DECAY if self.solver == "adamw" else 0.0
@@ -86,4 +95,4 @@ class Optimizer:
             kind, first = (0 if self.momentum == 0 else 2 if self.nesterov else 1), self.momentum
         else:
             kind, first = 3, self.beta_1
-        return kind, first, self.beta_2, self.epsilon, self.alpha, decay
+        return kind, first, self.beta_2, self.epsilon, self.alpha, decay, self.clip_norm or math.inf

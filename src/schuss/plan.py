@@ -129,7 +129,16 @@ def allowed_threads(n_jobs: int | None = None) -> int:
     ------
     ValueError
         If n_jobs is 0, no integer, or OMP_NUM_THREADS is no positive integer.
+
+    Notes
+    -----
+    Within ``threadpoolctl.threadpool_limits(n)`` no more than n, whoever asks.
     """
+    threads, limit = _wished_threads(n_jobs), _core.thread_limit()
+    return min(threads, limit) if limit else threads
+
+
+def _wished_threads(n_jobs: int | None) -> int:
     if n_jobs is None:
         text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
         if not text:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError
@@ -13,11 +14,13 @@ from .errors import DataError
 __all__ = [
     "class_numbers",
     "classes",
+    "dropout",
     "dtype",
     "examples",
     "finite",
     "hidden_sizes",
     "layer_sizes",
+    "positive",
     "positive_integer",
     "precision",
     "probabilities",
@@ -87,11 +90,24 @@ def dtype(name: Any) -> np.dtype[Any]:
     return found
 
 
-def examples(X: ArrayLike, features: int | None, dtype: np.dtype[Any], name: str = "X") -> Array:
-    """X as a (n_examples, features) matrix for the core: rows contiguous, float32, float64 or uint8.
+def dropout(rates: float | Sequence[float], hidden_layers: int) -> tuple[float, ...]:
+    """Share left out of each hidden layer, in [0, 1); one number is for all, () for a network without any."""
+    each = (rates,) * hidden_layers if isinstance(rates, int | float) else tuple(rates)
+    if len(each) != hidden_layers or not all(0 <= rate < 1 for rate in each):
+        raise ValueError(
+            f"dropout must be in [0, 1), one number or one for each of the {hidden_layers} hidden layers, got {rates!r}"
+        )
+    return tuple(map(float, each)) if any(each) else ()
+
+
+def examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str = "X") -> Any:
+    """X as a (n_examples, features) matrix for the core: rows contiguous, float32, float64 or uint8; a scipy.sparse one
+    with compressed rows (CSR) of float32 or float64.
 
     Other integers and booleans become `dtype`. No copy is made where none is needed.
     """
+    if scipy.sparse.issparse(X):
+        return _sparse_examples(X, features, dtype, name)
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -113,6 +129,24 @@ def examples(X: ArrayLike, features: int | None, dtype: np.dtype[Any], name: str
     if not contiguous or array.strides[0] % array.itemsize or array.strides[0] < 0:
         array = np.ascontiguousarray(array)
     return array
+
+
+def _sparse_examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str) -> Any:
+    if X.ndim != 2 or X.shape[0] == 0:
+        raise DataError(f"{name} must hold at least one example of 2 dimensions, got shape {X.shape}")
+    if features is not None and X.shape[1] != features:
+        raise DataError(f"{name} must have {features} features, got {X.shape[1]}")
+    if X.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
+    rows = X.tocsr()
+    if rows.dtype not in (np.float32, np.float64) or not rows.dtype.isnative:
+        rows = rows.astype(np.float64 if rows.dtype == np.dtype(">f8") else dtype)
+    if rows.indices.dtype != rows.indptr.dtype:
+        rows = rows.copy()
+        rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    if not np.isfinite(rows.data).all():
+        raise DataError(f"{name} must be finite, got {rows.data[~np.isfinite(rows.data)][0]}")
+    return rows
 
 
 def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
@@ -162,10 +196,17 @@ def targets(
     return dense
 
 
-def probabilities(y: Array, sum_to_one: bool, name: str = "y") -> None:
-    """Check targets (n_examples, n_outputs) of the log loss: in [0, 1], each row adding up to 1 for softmax."""
+def positive(y: Array, loss: str, name: str = "y") -> None:
+    """Check targets of poisson, which may be 0, and of gamma, which may not."""
+    least = y.min()
+    if least < 0 or (least == 0 and loss == "gamma"):
+        raise DataError(f"{name} must be {'>= 0' if loss == 'poisson' else '> 0'} for {loss}, got {least}")
+
+
+def probabilities(y: Array, sum_to_one: bool, loss: str = "log_loss", name: str = "y") -> None:
+    """Check targets (n_examples, n_outputs) of classes: in [0, 1], each row adding up to 1 for softmax."""
     if y.min() < 0 or y.max() > 1:
-        raise DataError(f"{name} must be in [0, 1] for log_loss, got {y.min() if y.min() < 0 else y.max()}")
+        raise DataError(f"{name} must be in [0, 1] for {loss}, got {y.min() if y.min() < 0 else y.max()}")
     if sum_to_one:
         sums = y.sum(axis=1, dtype=np.float64)
         worst = int(np.argmax(np.abs(sums - 1)))

@@ -7,7 +7,15 @@ namespace schuss {
 
 enum class Element { float32, float64, uint8 };
 
-// X: `rows` x `features`, rows `stride` elements apart; the network sees x * scale + shift.
+// Where a matrix of compressed rows (CSR) keeps its values: those of row r are data[offsets[r]] to
+// data[offsets[r + 1] - 1], in the columns named at the same places; values of one column add up.
+struct Sparse {
+  const void* columns = nullptr;  // null: the matrix is dense
+  const void* offsets = nullptr;
+  bool wide = false;  // columns and offsets are of 64 bits, else of 32
+};
+
+// X: `rows` x `features`, dense rows `stride` elements apart; the network sees x * scale + shift.
 struct Examples {
   const void* data = nullptr;
   Element type = Element::float32;
@@ -16,6 +24,7 @@ struct Examples {
   index stride = 0;
   double scale = 1.0;
   double shift = 0.0;
+  Sparse sparse = {};
 };
 
 // y: class numbers, or a dense (rows x outputs) matrix; both null when there is nothing to learn from.
@@ -33,9 +42,13 @@ struct Batch {
   const std::int64_t* order = nullptr;
   index first = 0;
   index count = 0;
+  const double* weights = nullptr;  // one a row of X; null: all 1
+  double total = 0;                 // of the batch's weights: `count` where all are 1
+  std::int64_t step = 0;            // number of the step, which dropout draws by
 
   index row(index b) const { return order ? static_cast<index>(order[b]) : first + b; }
-  T weight() const { return T(1) / static_cast<T>(count); }  // the only place where 1/B comes from
+  double weight(index b) const { return weights ? weights[row(b)] : 1.0; }
+  T mean() const { return T(1) / static_cast<T>(total); }  // the only place where 1/B comes from
 };
 
 }  // namespace schuss

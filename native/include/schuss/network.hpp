@@ -4,19 +4,42 @@
 #include <stdexcept>
 #include <vector>
 
+#include "schuss/loss.hpp"
 #include "schuss/types.hpp"
 
 namespace schuss {
 
-// The numbers are part of the Python contract (activations.py, losses.py).
-enum class Activation { identity = 0, logistic = 1, tanh = 2, relu = 3, softmax = 4 };
-enum class Loss { squared_error = 0, log_loss = 1 };
+// The numbers are part of the Python contract (activations.py).
+enum class Activation {
+  identity = 0,
+  logistic = 1,
+  tanh = 2,
+  relu = 3,
+  softmax = 4,
+  exp = 5,
+  leaky_relu = 6,
+  elu = 7,
+  selu = 8,
+  gelu = 9,
+  silu = 10,
+  softplus = 11,
+  hardtanh = 12
+};
+
+// Share of each hidden layer's outputs that a step of learning leaves out, at random (Srivastava et al. 2014).
+struct Dropout {
+  std::vector<double> rates;  // one a hidden layer; empty: none
+  std::uint64_t seed = 0;
+};
 
 // Layers are numbered 1..L; layer 0 is the input. W_l is (inputs(l), outputs(l)), row-major, and b_l follows it.
 class Network {
  public:
-  Network(std::vector<index> sizes, std::vector<Activation> activations, Loss loss)
-      : sizes_(std::move(sizes)), activations_(std::move(activations)), loss_(loss) {
+  Network(std::vector<index> sizes, std::vector<Activation> activations, LossSettings loss, Dropout dropout = {})
+      : sizes_(std::move(sizes)),
+        activations_(std::move(activations)),
+        loss_(std::move(loss)),
+        dropout_(std::move(dropout)) {
     if (sizes_.size() < 2) throw std::invalid_argument("layer_sizes needs at least an input and an output");
     if (activations_.size() != sizes_.size() - 1)
       throw std::invalid_argument("activations needs one entry for each layer but the input");
@@ -24,6 +47,10 @@ class Network {
       if (n < 1) throw std::invalid_argument("layer_sizes must be positive");
     for (std::size_t l = 0; l + 1 < activations_.size(); ++l)
       if (activations_[l] == Activation::softmax) throw std::invalid_argument("softmax is for the output layer");
+    if (loss_.kind == Loss::quantile && loss_.levels.size() != static_cast<std::size_t>(targets()))
+      throw std::invalid_argument("levels needs one entry for each output");
+    if (!dropout_.rates.empty() && dropout_.rates.size() != activations_.size() - 1)
+      throw std::invalid_argument("dropout needs one rate for each hidden layer");
     offsets_.push_back(0);
     for (index l = 1; l <= layers(); ++l) offsets_.push_back(offsets_.back() + (inputs(l) + 1) * outputs(l));
   }
@@ -35,7 +62,11 @@ class Network {
   index features() const { return sizes_.front(); }
   index targets() const { return sizes_.back(); }
   Activation activation(index l) const { return activations_[static_cast<std::size_t>(l) - 1]; }
-  Loss loss() const { return loss_; }
+  const LossSettings& loss() const { return loss_; }
+  double dropout(index l) const {
+    return dropout_.rates.empty() || l == layers() ? 0 : dropout_.rates[static_cast<std::size_t>(l) - 1];
+  }
+  std::uint64_t seed() const { return dropout_.seed; }
 
   index weights(index l) const { return offsets_[static_cast<std::size_t>(l) - 1]; }
   index bias(index l) const { return weights(l) + inputs(l) * outputs(l); }
@@ -44,7 +75,8 @@ class Network {
  private:
   std::vector<index> sizes_;
   std::vector<Activation> activations_;
-  Loss loss_;
+  LossSettings loss_;
+  Dropout dropout_;
   std::vector<index> offsets_;
 };
 

@@ -15,6 +15,7 @@ struct Update {
   T momentum = 0;  // Adam: beta_1
   T beta2 = 0;
   T epsilon = 0;
+  T scale = 1;  // of the gradient: below 1 where its norm is clipped
   // of weights only, never of biases
   T penalty = 0;  // added to the gradient as penalty * w
   T keep = 1;     // decoupled weight decay: w is multiplied by it first

@@ -12,9 +12,11 @@ void BatchBlasStep<T>::reserve(index rows) {
   if (rows <= capacity_) return;
   a_.clear();
   delta_.clear();
+  slope_.clear();
   for (index l = 0; l <= network_.layers(); ++l) {
     a_.emplace_back(rows * stride(l));
     delta_.emplace_back(l > 0 ? rows * stride(l) : 0);
+    slope_.emplace_back(formulas_.keeps_slope(l) ? rows * stride(l) : 0);
   }
   capacity_ = rows;
 }
@@ -32,30 +34,28 @@ void BatchBlasStep<T>::multiply(char trans_a, char trans_b, index m, index n, in
 template <class T>
 void BatchBlasStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
   if (me.stopped()) return;
-  for (index b = mine.begin; b < mine.end; ++b)
-    gather_example(kernels_, batch, b, network_.targets(), a(0, b), delta(network_.layers(), b));
+  for (index b = mine.begin; b < mine.end; ++b) formulas_.gather(batch, b, a(0, b), delta(network_.layers(), b));
 }
 
 // Z = A W + b; to BLAS Z^T = W^T A^T
 template <class T>
-void BatchBlasStep<T>::forward_layers(const Place& me, Range mine) {
+void BatchBlasStep<T>::forward_layers(const Place& me, const Batch<T>& batch, Range mine, bool learn) {
   for (index l = 1; l <= network_.layers() && !me.stopped(); ++l) {
     const index inputs = network_.inputs(l), outputs = network_.outputs(l);
     for (index b = mine.begin; b < mine.end; ++b) std::copy_n(this->b(l), outputs, a(l, b));
     multiply('N', 'N', outputs, mine.size(), inputs, T(1), this->w(l), outputs, a(l - 1, mine.begin), stride(l - 1),
              T(1), a(l, mine.begin), stride(l));
-    if (l < network_.layers()) kernels_.activate(network_.activation(l), block(a(l, mine.begin), l, mine));
+    if (l < network_.layers())
+      formulas_.activate(l, batch, mine.begin, 0, block(a_, l, mine), learn ? block(slope_, l, mine) : Block<T>{});
   }
 }
 
 template <class T>
-void BatchBlasStep<T>::output_layer(Range mine, T* out, double* losses) {
+void BatchBlasStep<T>::output_layer(const Batch<T>& batch, Range mine, T* out, double* losses) {
   const index last = network_.layers(), n = network_.targets();
-  const Block<T> z = block(a(last, mine.begin), last, mine);
-  const Activation f = network_.activation(last);
-  if (losses)
-    kernels_.output(network_.loss(), f, z, block(delta(last, mine.begin), last, mine), T(1), losses + mine.begin);
-  else kernels_.activate(f, z);
+  const Block<T> z = block(a_, last, mine);
+  if (losses) formulas_.output(batch, mine.begin, z, block(delta_, last, mine), T(1), losses + mine.begin);
+  else formulas_.output(z);
   for (index b = mine.begin; out && b < mine.end; ++b) std::copy_n(a(last, b), n, out + b * n);
 }
 
@@ -65,9 +65,8 @@ void BatchBlasStep<T>::backward_layers(const Place& me, Range mine) {
     const index outputs = network_.outputs(l + 1), inputs = network_.inputs(l + 1);
     multiply('T', 'N', inputs, mine.size(), outputs, T(1), this->w(l + 1), outputs, delta(l + 1, mine.begin),
              stride(l + 1), T(0), delta(l, mine.begin), stride(l));
-    const Block<T> values = block(a(l, mine.begin), l, mine);
-    kernels_.derivative(network_.activation(l), block(delta(l, mine.begin), l, mine),
-                        {values.rows, values.columns, values.data, values.stride});
+    const Block<T> from = block(formulas_.keeps_slope(l) ? slope_ : a_, l, mine);
+    formulas_.derive(l, block(delta_, l, mine), {from.rows, from.columns, from.data, from.stride});
   }
 }
 
@@ -86,16 +85,21 @@ void BatchBlasStep<T>::bias_gradient(index l, Range mine, T* g) {
 }
 
 template <class T>
-void BatchBlasStep<T>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
+void BatchBlasStep<T>::pass(const Place& me, const Batch<T>& batch, T* out, double* losses, bool learn) {
   const Range mine = split(batch.count, me.groups, me.group);
   gather(me, batch, mine);
-  forward_layers(me, mine);
-  output_layer(mine, out, losses);
+  forward_layers(me, batch, mine, learn);
+  output_layer(batch, mine, out, losses);
+}
+
+template <class T>
+void BatchBlasStep<T>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
+  pass(me, batch, out, losses, false);
 }
 
 template <class T>
 void BatchBlasStep<T>::propagate(const Place& me, const Batch<T>& batch, double* losses) {
-  forward(me, batch, nullptr, losses);
+  pass(me, batch, nullptr, losses, true);
   backward_layers(me, split(batch.count, me.groups, me.group));
   if (me.groups > 1) partial_gradients(me, batch);
 }
@@ -111,7 +115,7 @@ void BatchBlasStep<T>::partial_gradients(const Place& me, const Batch<T>& batch)
 }
 
 template <class T>
-void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) {
+void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) {
   if (me.groups == 1) partial_gradients(me, batch);
   FlatStep<T>::gradient(me, batch, flat, ready);
 }
@@ -119,7 +123,7 @@ void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat,
 template <class T>
 index BatchBlasStep<T>::bytes(index rows) const {
   index row = stride(0);
-  for (index l = 1; l <= network_.layers(); ++l) row += 2 * stride(l);
+  for (index l = 1; l <= network_.layers(); ++l) row += (formulas_.keeps_slope(l) ? 3 : 2) * stride(l);
   return FlatStep<T>::bytes(rows) + rows * row * static_cast<index>(sizeof(T));
 }
 
@@ -133,9 +137,9 @@ void BatchBlasStep<T>::update(const Place& me, const Batch<T>& batch, const Upda
   const Range all{0, batch.count};
   T* bias = this->partial(0);
   for (index l = network_.layers(); l >= 1; --l) {
-    weight_gradient(l, all, -u.rate * batch.weight(), u.keep - u.rate * u.penalty, this->w(l));
+    weight_gradient(l, all, -u.rate * batch.mean(), u.keep - u.rate * u.penalty, this->w(l));
     bias_gradient(l, all, bias);
-    for (index j = 0; j < network_.outputs(l); ++j) bias[j] *= batch.weight();
+    for (index j = 0; j < network_.outputs(l); ++j) bias[j] *= batch.mean();
     kernels_.update(u.for_bias(), network_.outputs(l), bias, this->b(l), nullptr, nullptr);
   }
 }

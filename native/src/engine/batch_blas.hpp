@@ -17,12 +17,13 @@ class BatchBlasStep final : public FlatStep<T> {
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*) override;
 
  private:
   void gather(const Place&, const Batch<T>&, Range);
-  void forward_layers(const Place&, Range);
-  void output_layer(Range, T* out, double* losses);
+  void pass(const Place&, const Batch<T>&, T* out, double* losses, bool learn);
+  void forward_layers(const Place&, const Batch<T>&, Range, bool learn);
+  void output_layer(const Batch<T>&, Range, T* out, double* losses);
   void backward_layers(const Place&, Range);
   // g = scale a^T delta + keep g over the group's slice, for one layer's weights; and for its biases
   void weight_gradient(index l, Range, T scale, T keep, T* g);
@@ -35,14 +36,20 @@ class BatchBlasStep final : public FlatStep<T> {
   Buffer<T>& at(std::vector<Buffer<T>>& buffers, index l) { return buffers[static_cast<std::size_t>(l)]; }
   T* a(index l, index b) { return at(a_, l).data() + b * stride(l); }
   T* delta(index l, index b) { return at(delta_, l).data() + b * stride(l); }
-  Block<T> block(T* data, index l, Range rows) const { return {rows.size(), network_.width(l), data, stride(l)}; }
+  // rows of a buffer of layer l; none where the layer has no such buffer
+  Block<T> block(std::vector<Buffer<T>>& buffers, index l, Range rows) {
+    Buffer<T>& all = at(buffers, l);
+    return {rows.size(), network_.width(l), all.size() ? all.data() + rows.begin * stride(l) : nullptr, stride(l)};
+  }
 
   using FlatStep<T>::network_;
   using FlatStep<T>::kernels_;
+  using FlatStep<T>::formulas_;
   Blas<T> blas_;
   index capacity_ = 0;
   std::vector<Buffer<T>> a_;
   std::vector<Buffer<T>> delta_;
+  std::vector<Buffer<T>> slope_;  // of the layers that keep one
 };
 
 }  // namespace schuss

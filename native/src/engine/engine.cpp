@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "batch_blas.hpp"
 #include "native_step.hpp"
@@ -52,9 +53,12 @@ Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<
       stop_(std::move(interrupted)),
       team_(plan.examples * plan.matrix, plan.pinned),
       all_(team_.make_barrier(team_.size())),
+      kernels_(isa.table<T>()),
       step_(make_step<T>(network, plan, isa, blas, optimizer.kind)),
       pace_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
-      squares_(optimizer.alpha > 0 ? weight_rows(network) : 0) {
+      squares_(optimizer.alpha > 0 ? weight_rows(network) : 0),
+      gradient_(std::isfinite(optimizer.clip_norm) ? network.parameters() : 0),
+      gradient_squares_(std::isfinite(optimizer.clip_norm) ? weight_rows(network) + network.layers() : 0) {
   for (int g = 0; g < plan.examples; ++g)
     meets_.push_back(plan.matrix > 1 ? &team_.make_barrier(plan.matrix) : nullptr);
 }
@@ -86,7 +90,8 @@ void Engine<T>::store(int slot, T* flat) {
 
 template <class T>
 index Engine<T>::bytes(index batch) const {
-  return step_->bytes(batch) + (squares_.size() + batch) * static_cast<index>(sizeof(double));
+  return step_->bytes(batch) + gradient_.bytes() +
+         (squares_.size() + gradient_squares_.size() + batch) * static_cast<index>(sizeof(double));
 }
 
 template <class T>
@@ -96,7 +101,7 @@ void Engine<T>::reserve(index rows) {
 }
 
 template <class T>
-Update<T> Engine<T>::update_for(double rate, index count) const {
+Update<T> Engine<T>::update_for(double rate, double total) const {
   const double keep = 1 - rate * optimizer_.weight_decay;
   if (optimizer_.kind == Optimizer::adam) {
     const double t = static_cast<double>(steps_taken_);
@@ -107,7 +112,8 @@ Update<T> Engine<T>::update_for(double rate, index count) const {
           static_cast<T>(optimizer_.momentum),
           static_cast<T>(optimizer_.beta2),
           static_cast<T>(optimizer_.epsilon),
-          static_cast<T>(optimizer_.alpha / static_cast<double>(count)),
+          T(1),
+          static_cast<T>(optimizer_.alpha / total),
           static_cast<T>(keep)};
 }
 
@@ -115,9 +121,9 @@ Update<T> Engine<T>::update_for(double rate, index count) const {
 template <class T>
 double Engine<T>::mean_loss(const Batch<T>& batch) const {
   double sum = 0, penalty = 0;
-  for (index b = 0; b < batch.count; ++b) sum += losses_[b];
+  for (index b = 0; b < batch.count; ++b) sum += batch.weight(b) * losses_[b];
   for (index k = 0; k < squares_.size(); ++k) penalty += squares_[k];
-  return (sum + 0.5 * optimizer_.alpha * penalty) / static_cast<double>(batch.count);
+  return (network_.loss().scale * sum + 0.5 * optimizer_.alpha * penalty) / batch.total;
 }
 
 // The two barriers of a step. What the threads decide by is settled before the first of them: the stop signal is
@@ -132,25 +138,58 @@ Ending Engine<T>::train_step(const Place& me, const Batch<T>& batch, double* los
   const double mean = mean_loss(batch);
   if (me.thread() == 0) *loss = mean;
   if (!std::isfinite(mean)) return Ending::diverged;
-  step_->update(me, batch, update_);
+  if (gradient_.size() > 0) update_clipped(me, batch);
+  else step_->update(me, batch, update_);
   wait(me);
   return Ending::complete;
 }
 
-// Steps from where the run stands, until its end or until the way of working changes.
+// The whole gradient first, then its norm, the squares added in a fixed order, then the update.
 template <class T>
-void Engine<T>::steps(const Epoch<T>& epoch, const Place& me) {
+void Engine<T>::update_clipped(const Place& me, const Batch<T>& batch) {
+  step_->gradient(me, batch, gradient_.data());
+  wait(me);
+  double* out = gradient_squares_.data();
+  for (index l = 1; l <= network_.layers(); ++l) {  // the bias as one row more
+    const Packing rows = Packing::row_major(network_.inputs(l) + 1, network_.outputs(l));
+    const Range mine = split(rows.depth, me.threads(), me.thread());
+    kernels_.row_squares(rows, gradient_.data() + network_.weights(l), mine.begin, mine.end, out);
+    out += rows.depth;
+  }
+  wait(me);
+  double sum = 0;
+  for (index k = 0; k < gradient_squares_.size(); ++k) sum += gradient_squares_[k];
+  Update<T> u = update_;
+  if (const double norm = std::sqrt(sum); norm > optimizer_.clip_norm)
+    u.scale = static_cast<T>(optimizer_.clip_norm / norm);
+  step_->apply(me, gradient_.data(), u);
+}
+
+template <class T>
+Batch<T> Engine<T>::batch_of(const Epoch<T>& epoch, index step) const {
+  const index first = step * epoch.batch;
+  Batch<T> batch{epoch.x, epoch.y, epoch.order ? epoch.order + first : nullptr, first,
+                 std::min(epoch.batch, epoch.examples - first)};
+  batch.weights = epoch.weights;
+  batch.total = epoch.weights ? totals_[static_cast<std::size_t>(step)] : static_cast<double>(batch.count);
+  batch.step = first_step_ + step;
+  return batch;
+}
+
+// Steps from `from` on, until its end or until the way of working changes.
+template <class T>
+void Engine<T>::steps(const Epoch<T>& epoch, const Place& me, index from) {
   const bool caller = me.thread() == 0, alone = me.threads() < team_.size();
   auto began = Clock::now();
   bool change = false;
-  for (index s = outcome_.steps; s < epoch.steps() && !change; ++s) {
-    const index first = s * epoch.batch;
-    const index count = std::min(epoch.batch, epoch.examples - first);
-    const Batch<T> batch{epoch.x, epoch.y, epoch.order ? epoch.order + first : nullptr, first, count};
-    if (caller) {
-      ++steps_taken_;
-      update_ = update_for(epoch.rates[s], count);
+  for (index s = from; s < epoch.steps() && !change; ++s) {
+    const Batch<T> batch = batch_of(epoch, s);
+    if (caller) ++steps_taken_;
+    if (batch.total == 0) {
+      if (caller) epoch.losses[s] = 0, outcome_.steps = s + 1;
+      continue;
     }
+    if (caller) update_ = update_for(epoch.rates[s], batch.total);
     const Ending ending = train_step(me, batch, epoch.losses + s, change);
     if (ending != Ending::complete) {  // and no second barrier
       if (caller) outcome_ = {ending, s};
@@ -161,11 +200,20 @@ void Engine<T>::steps(const Epoch<T>& epoch, const Place& me) {
       outcome_.steps = s + 1;
       steps_alone_ += alone;
       // the step before a change is still one of the old way
-      if (!change) pace_.add(static_cast<double>(count), std::chrono::duration<double>(now - began).count());
+      if (!change) pace_.add(static_cast<double>(batch.count), std::chrono::duration<double>(now - began).count());
       change_ = pace_.alone() != alone;
       began = now;
     }
   }
+}
+
+// The weight of every minibatch, examples ascending.
+template <class T>
+void Engine<T>::sum_weights(const Epoch<T>& epoch) {
+  if (!epoch.weights) return;
+  totals_.assign(static_cast<std::size_t>(epoch.steps()), 0.0);
+  for (index i = 0; i < epoch.examples; ++i)
+    totals_[static_cast<std::size_t>(i / epoch.batch)] += epoch.weights[epoch.order ? epoch.order[i] : i];
 }
 
 template <class T>
@@ -173,14 +221,16 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
   const std::lock_guard lock(mutex_);
   reserve(std::min(epoch.batch, epoch.examples));
   stop_.reset();
-  const std::int64_t before = steps_taken_;
+  first_step_ = steps_taken_;
+  sum_weights(epoch);
   outcome_ = {};
   while (outcome_.ending == Ending::complete && outcome_.steps < epoch.steps()) {
     change_ = false;
-    if (pace_.alone()) team_.alone([&] { steps(epoch, Place{.stop = &stop_}); });
-    else team_.run([&](int thread) { steps(epoch, place(thread)); });
+    const index from = outcome_.steps;
+    if (pace_.alone()) team_.alone([&] { steps(epoch, Place{.stop = &stop_}, from); });
+    else team_.run([&](int thread) { steps(epoch, place(thread), from); });
   }
-  steps_taken_ = before + outcome_.steps;
+  steps_taken_ = first_step_ + outcome_.steps;
   return outcome_;
 }
 
@@ -197,27 +247,29 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
     for (index first = 0; first < x.rows; first += block) {
       const index count = std::min(block, x.rows - first);
       if (count < block) all_.wait();
-      step_->forward(me, {x, y, nullptr, first, count}, out + first * network_.targets(),
-                     losses ? losses + first : nullptr);
+      Batch<T> batch{x, y, nullptr, first, count};
+      batch.total = static_cast<double>(count);
+      step_->forward(me, batch, out + first * network_.targets(), losses ? losses + first : nullptr);
     }
   });
   return !stop_.raised();
 }
 
 template <class T>
-bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses,
+bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* weights, T* flat, double* losses,
                          const std::function<void(index layer)>& hand_on) {
   const std::lock_guard lock(mutex_);
   reserve(x.rows);
   stop_.reset();
-  const Batch<T> batch{x, y, nullptr, 0, x.rows};
+  Batch<T> batch{x, y, nullptr, 0, x.rows, weights, static_cast<double>(x.rows), steps_taken_};
+  if (weights) batch.total = std::accumulate(weights, weights + x.rows, 0.0);
   LayersReady ready(network_.layers(), team_.size(), hand_on);
   team_.run([&](int thread) {
     const Place me = place(thread);
     step_->propagate(me, batch, losses);
     all_.wait();
     if (stop_.raised()) return;
-    step_->gradient(me, batch, flat, ready);
+    step_->gradient(me, batch, flat, &ready);
     all_.wait();
     if (thread == 0) ready.deliver();
   });
@@ -228,7 +280,7 @@ template <class T>
 void Engine<T>::apply(const T* flat, double rate, index batch) {
   const std::lock_guard lock(mutex_);
   ++steps_taken_;
-  const Update<T> u = update_for(rate, batch);
+  const Update<T> u = update_for(rate, static_cast<double>(batch));
   team_.run([&](int thread) { step_->apply(place(thread), flat, u); });
 }
 

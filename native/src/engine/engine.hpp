@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "schuss/blas.hpp"
 #include "pace.hpp"
 #include "schuss/buffer.hpp"
+#include "../kernels/table.hpp"
 #include "step.hpp"
 
 namespace schuss {
@@ -34,6 +36,8 @@ struct OptimizerSettings {
   double epsilon = 1e-8;
   double alpha = 0;         // adds alpha / (2 B) ||W||^2 to each minibatch's loss
   double weight_decay = 0;  // takes rate * weight_decay * w from each weight, beside the loss
+  // most of ||g||, the mean gradient without alpha's part; a longer one is shortened (Pascanu et al. 2013)
+  double clip_norm = std::numeric_limits<double>::infinity();
 };
 
 template <class T>
@@ -45,6 +49,8 @@ struct Epoch {
   index batch = 0;                // the last minibatch may be shorter
   const double* rates = nullptr;  // one a step
   double* losses = nullptr;       // one a step, mean over the minibatch, before its update
+  const double* weights =
+      nullptr;  // one a row of X; null: all 1. A minibatch without weight is passed over, its loss 0
 
   index steps() const { return ceil_div(examples, batch); }
 };
@@ -79,7 +85,7 @@ class Engine {
   // Mean gradient over all the rows as one minibatch, and the examples' losses.
   // `ready` is called with each layer from the last to the first, by the calling thread, as soon as it is whole in
   // the flat vector, while the others work on.
-  bool gradient(const Examples& x, const Targets<T>& y, T* flat, double* losses,
+  bool gradient(const Examples& x, const Targets<T>& y, const double* weights, T* flat, double* losses,
                 const std::function<void(index layer)>& ready = nullptr);
   void apply(const T* flat, double rate, index batch);
   // Memory that training with minibatches of `batch` examples takes, beside the data.
@@ -89,9 +95,12 @@ class Engine {
   Place place(int thread);
   template <class Work>
   void copy_parameters(Work work);
-  Update<T> update_for(double rate, index count) const;
+  Update<T> update_for(double rate, double total) const;
+  void sum_weights(const Epoch<T>& epoch);
   double mean_loss(const Batch<T>& batch) const;
-  void steps(const Epoch<T>& epoch, const Place& me);
+  Batch<T> batch_of(const Epoch<T>& epoch, index step) const;
+  void update_clipped(const Place& me, const Batch<T>& batch);
+  void steps(const Epoch<T>& epoch, const Place& me, index from);
   Ending train_step(const Place& me, const Batch<T>& batch, double* loss, bool& change);
   void wait(const Place& me) {
     if (me.threads() > 1) all_.wait();
@@ -107,6 +116,7 @@ class Engine {
   Team team_;
   Barrier& all_;
   std::vector<Barrier*> meets_;  // one a group
+  const KernelTable<T>& kernels_;
   std::unique_ptr<Step<T>> step_;
   Pace pace_;
   std::atomic<std::int64_t> steps_alone_{0};
@@ -117,6 +127,11 @@ class Engine {
   bool change_ = false;     // the way of working changes after it
   Buffer<double> losses_;   // of the current minibatch's examples
   Buffer<double> squares_;  // of the weights' rows, when alpha > 0
+  // when the norm is clipped: the minibatch's gradient and the squares of its rows
+  Buffer<T> gradient_;
+  Buffer<double> gradient_squares_;
+  std::vector<double> totals_;   // weight of each minibatch of the run, where examples have weights
+  std::int64_t first_step_ = 0;  // number of the run's first step
 };
 
 }  // namespace schuss

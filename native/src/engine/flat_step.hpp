@@ -6,7 +6,9 @@
 #include <array>
 #include <vector>
 
+#include "../kernels/table.hpp"
 #include "../partition/range.hpp"
+#include "layer_formulas.hpp"
 #include "schuss/buffer.hpp"
 #include "schuss/packing.hpp"
 #include "step.hpp"
@@ -17,7 +19,7 @@ template <class T>
 class FlatStep : public Step<T> {
  public:
   FlatStep(const Network& network, const KernelTable<T>& kernels, index groups, Optimizer optimizer)
-      : network_(network), kernels_(kernels) {
+      : network_(network), kernels_(kernels), formulas_(network_, kernels) {
     for (int s = 0; s < 1 + state_slots(optimizer); ++s)
       slot_[static_cast<std::size_t>(s)] = Buffer<T>(network.parameters());
     for (index g = 0; g < groups; ++g) partial_.emplace_back(network.parameters());
@@ -53,10 +55,10 @@ class FlatStep : public Step<T> {
     apply(me, partial_[0].data(), u);
   }
 
-  void gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) override {
+  void gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) override {
     for (index l = network_.layers(); l >= 1; --l) {
       sum_partials(me, batch, flat, {network_.weights(l), network_.bias(l) + network_.outputs(l)});
-      ready.through(me, l);
+      if (ready) ready->through(me, l);
     }
   }
 
@@ -86,12 +88,13 @@ class FlatStep : public Step<T> {
     for (index i = parameters.begin + mine.begin; i < parameters.begin + mine.end; ++i) {
       T sum = partial_[0][i];
       for (std::size_t g = 1; g < partial_.size(); ++g) sum += partial_[g][i];
-      out[i] = sum * batch.weight();
+      out[i] = sum * batch.mean();
     }
   }
 
   const Network network_;
   const KernelTable<T>& kernels_;
+  const LayerFormulas<T> formulas_;
   std::array<Buffer<T>, 3> slot_;  // parameters, then the optimizer's state
   std::vector<Buffer<T>> partial_;
 };

@@ -19,7 +19,11 @@ constexpr index kBlockRows = 512;
 template <class T>
 NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members,
                           Optimizer optimizer)
-    : network_(network), kernels_(kernels), slots_(1 + state_slots(optimizer)), claims_(groups * members) {
+    : network_(network),
+      kernels_(kernels),
+      formulas_(network_, kernels),
+      slots_(1 + state_slots(optimizer)),
+      claims_(groups * members) {
   layers_.resize(static_cast<std::size_t>(network.layers() + 1));
   const index panel = kernels.panel(), lanes = kernels.lanes;
   for (index l = 0; l <= network.layers(); ++l) layer(l).stride = leading_dimension<T>(network.width(l), lanes);
@@ -93,6 +97,7 @@ void NativeStep<T>::reserve(index rows) {
   for (index l = 0; l <= network_.layers(); ++l) {
     layer(l).a = Buffer<T>(rows * layer(l).stride);
     if (l > 0) layer(l).delta = Buffer<T>(rows * layer(l).stride);
+    if (formulas_.keeps_slope(l)) layer(l).slope = Buffer<T>(rows * layer(l).stride);
   }
   capacity_ = rows;
 }
@@ -100,10 +105,10 @@ void NativeStep<T>::reserve(index rows) {
 template <class T>
 index NativeStep<T>::bytes(index rows) const {
   index sum = 0, row = 0;
-  for (const Layer& at : layers_) {
-    for (const Parameters& p : at.slot) sum += p.weights.bytes() + p.bias.bytes();
-    sum += at.transposed_weights.bytes();
-    row += at.stride * (&at == &layers_.front() ? 1 : 2);
+  for (index l = 0; l <= network_.layers(); ++l) {
+    for (const Parameters& p : layer(l).slot) sum += p.weights.bytes() + p.bias.bytes();
+    sum += layer(l).transposed_weights.bytes();
+    row += layer(l).stride * ((l > 0 ? 2 : 1) + formulas_.keeps_slope(l));
   }
   for (const Buffer<T>& tile : scratch_) sum += tile.bytes();
   return sum + rows * row * static_cast<index>(sizeof(T));
@@ -114,7 +119,7 @@ void NativeStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
   Range share = split(mine.size(), me.members, me.member);
   if (me.stopped()) share = {};
   for (index b = mine.begin + share.begin; b < mine.begin + share.end; ++b)
-    gather_example(kernels_, batch, b, network_.targets(), a_row(0, b), delta_row(network_.layers(), b));
+    formulas_.gather(batch, b, a_row(0, b), delta_row(network_.layers(), b));
   me.sync();
 }
 
@@ -144,7 +149,7 @@ void NativeStep<T>::multiply(const Place& me, Range mine, Product<T> p, const Pa
 }
 
 template <class T>
-void NativeStep<T>::forward_layers(const Place& me, Range mine) {
+void NativeStep<T>::forward_layers(const Place& me, const Batch<T>& batch, Range mine, bool learn) {
   for (index l = 1; l <= network_.layers(); ++l) {
     Layer& at = layer(l);
     Product<T> p;
@@ -154,9 +159,11 @@ void NativeStep<T>::forward_layers(const Place& me, Range mine) {
     p.a_depth = 1;
     p.start = at.slot[0].bias.data();
     p.out_row = at.stride;
-    const bool hidden = l < network_.layers();
-    multiply(me, mine, p, at.packing, at.slot[0].weights.data(), at.a.data(), [&](Block<T> z, index, index) {
-      if (hidden) kernels_.activate(network_.activation(l), z);
+    const bool hidden = l < network_.layers(), keep = learn && formulas_.keeps_slope(l);
+    multiply(me, mine, p, at.packing, at.slot[0].weights.data(), at.a.data(), [&](Block<T> z, index first, index j) {
+      const index column = j * at.packing.panel;
+      T* slope = keep ? at.slope.data() + first * at.stride + column : nullptr;
+      if (hidden) formulas_.activate(l, batch, first, column, z, {z.rows, z.columns, slope, at.stride});
     });
   }
 }
@@ -175,8 +182,9 @@ void NativeStep<T>::backward_layers(const Place& me, Range mine) {
     p.out_row = at.stride;
     multiply(me, mine, p, above.transposed, above.transposed_weights.data(), at.delta.data(),
              [&](Block<T> delta, index first, index j) {
-               const T* a = a_row(l, first) + j * above.transposed.panel;
-               kernels_.derivative(network_.activation(l), delta, {delta.rows, delta.columns, a, at.stride});
+               const Buffer<T>& from = formulas_.keeps_slope(l) ? at.slope : at.a;
+               const T* data = from.data() + first * at.stride + j * above.transposed.panel;
+               formulas_.derive(l, delta, {delta.rows, delta.columns, data, at.stride});
              });
   }
 }
@@ -185,11 +193,10 @@ template <class T>
 void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, double* losses) {
   const index last = network_.layers(), n = network_.targets(), stride = layer(last).stride;
   const Block<T> z{rows.size(), n, a_row(last, rows.begin), stride};
-  const Activation f = network_.activation(last);
   if (losses)
-    kernels_.output(network_.loss(), f, z, {rows.size(), n, delta_row(last, rows.begin), stride}, batch.weight(),
-                    losses + rows.begin);
-  else kernels_.activate(f, z);
+    formulas_.output(batch, rows.begin, z, {rows.size(), n, delta_row(last, rows.begin), stride}, batch.mean(),
+                     losses + rows.begin);
+  else formulas_.output(z);
   for (index b = rows.begin; out && b < rows.end; ++b) std::copy_n(a_row(last, b), n, out + b * n);
 }
 
@@ -203,7 +210,7 @@ void NativeStep<T>::pass(const Place& me, const Batch<T>& batch, T* out, double*
     const Range part = split(slice.size(), blocks, i);
     const Range block{slice.begin + part.begin, slice.begin + part.end};
     gather(me, batch, block);
-    forward_layers(me, block);
+    forward_layers(me, batch, block, learn);
     const Range share = split(block.size(), me.members, me.member);
     output_layer(batch, {block.begin + share.begin, block.begin + share.end}, out, losses);
     me.sync();
@@ -359,7 +366,7 @@ void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<
 }
 
 template <class T>
-void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady& ready) {
+void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) {
   for (index l = network_.layers(); l >= 1; --l) {
     const Range all = layer(l).tiles, part = split(all.size(), me.threads(), me.thread());
     const index most = chunk(all.size(), batch.count, me.threads());
@@ -374,7 +381,7 @@ void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, La
         if (t.first()) std::copy_n(sums(me, i).bias, filled, flat + flat_bias(t));
       }
     }
-    ready.through(me, l);
+    if (ready) ready->through(me, l);
   }
 }
 

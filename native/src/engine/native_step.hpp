@@ -12,7 +12,9 @@
 #include <array>
 #include <vector>
 
+#include "../kernels/table.hpp"
 #include "../partition/claims.hpp"
+#include "layer_formulas.hpp"
 #include "schuss/buffer.hpp"
 #include "schuss/packing.hpp"
 #include "step.hpp"
@@ -35,7 +37,7 @@ class NativeStep final : public Step<T> {
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void squares(const Place&, double* rows) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*) override;
   void apply(const Place&, const T* flat, const Update<T>&) override;
 
  private:
@@ -52,6 +54,7 @@ class NativeStep final : public Step<T> {
     index stride = 0;                // between rows of a and delta
     Buffer<T> a;
     Buffer<T> delta;
+    Buffer<T> slope;  // empty in layers that keep none
   };
   struct Tile {
     index layer;
@@ -71,7 +74,7 @@ class NativeStep final : public Step<T> {
   T* delta_row(index l, index b) { return layer(l).delta.data() + b * layer(l).stride; }
   void pass(const Place&, const Batch<T>&, T* out, double* losses, bool learn);
   void gather(const Place&, const Batch<T>&, Range);
-  void forward_layers(const Place&, Range);
+  void forward_layers(const Place&, const Batch<T>&, Range, bool learn);
   void output_layer(const Batch<T>&, Range, T* out, double* losses);
   void backward_layers(const Place&, Range);
   template <class Finish>
@@ -96,6 +99,7 @@ class NativeStep final : public Step<T> {
 
   const Network network_;
   const KernelTable<T>& kernels_;
+  const LayerFormulas<T> formulas_;
   const int slots_;
   index capacity_ = 0;
   std::vector<Layer> layers_;       // 0 is the input

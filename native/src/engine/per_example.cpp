@@ -60,6 +60,7 @@ PerExampleStep<T, Products>::PerExampleStep(const Network& network, const Kernel
     for (index l = 0; l <= network.layers(); ++l) {
       scratch.a.emplace_back(round_up(network.width(l), kernels.lanes));
       scratch.delta.emplace_back(round_up(network.width(l), kernels.lanes));
+      scratch.slope.emplace_back(formulas_.keeps_slope(l) ? round_up(network.width(l), kernels.lanes) : 0);
     }
   }
 }
@@ -68,7 +69,7 @@ template <class T, class Products>
 index PerExampleStep<T, Products>::bytes(index rows) const {
   index sum = FlatStep<T>::bytes(rows);
   for (const Scratch& scratch : scratch_)
-    for (const auto* buffers : {&scratch.a, &scratch.delta})
+    for (const auto* buffers : {&scratch.a, &scratch.delta, &scratch.slope})
       for (const Buffer<T>& buffer : *buffers) sum += buffer.bytes();
   return sum;
 }
@@ -81,7 +82,7 @@ void PerExampleStep<T, Products>::each_example(const Place& me, const Batch<T>& 
   for (index b = mine.begin; b < mine.end; ++b) {
     if (me.member == 0) {
       scratch.stop = me.stopped();  // decided once, so that all the members leave together
-      gather_example(kernels_, batch, b, network_.targets(), scratch.a[0].data(), scratch.delta.back().data());
+      formulas_.gather(batch, b, scratch.a[0].data(), scratch.delta.back().data());
     }
     me.sync();
     if (scratch.stop) return me.sync();  // all have read it before the next call writes it
@@ -90,25 +91,29 @@ void PerExampleStep<T, Products>::each_example(const Place& me, const Batch<T>& 
 }
 
 template <class T, class Products>
-void PerExampleStep<T, Products>::forward_layers(const Place& me, Scratch& s) {
+void PerExampleStep<T, Products>::forward_layers(const Place& me, const Batch<T>& batch, index b, Scratch& s,
+                                                 bool learn) {
   for (index l = 1; l <= network_.layers(); ++l) {
     const std::size_t i = static_cast<std::size_t>(l);
     const Range mine = split(network_.outputs(l), me.members, me.member, kernels_.lanes);
     products_.forward(this->w(l), this->b(l), s.a[i - 1].data(), s.a[i].data(), network_.inputs(l), network_.outputs(l),
                       mine);
-    if (l < network_.layers() && !mine.empty())
-      kernels_.activate(network_.activation(l), {1, mine.size(), s.a[i].data() + mine.begin, 0});
+    if (l < network_.layers() && !mine.empty()) {
+      T* slope = learn && formulas_.keeps_slope(l) ? s.slope[i].data() + mine.begin : nullptr;
+      formulas_.activate(l, batch, b, mine.begin, {1, mine.size(), s.a[i].data() + mine.begin, 0},
+                         {1, mine.size(), slope, 0});
+    }
     me.sync();
   }
 }
 
 template <class T, class Products>
-void PerExampleStep<T, Products>::output_layer(const Place& me, Scratch& s, T* out, double* loss) {
+void PerExampleStep<T, Products>::output_layer(const Place& me, const Batch<T>& batch, index b, Scratch& s, T* out,
+                                               double* loss) {
   if (me.member == 0) {
     const index n = network_.targets();
-    const Activation f = network_.activation(network_.layers());
-    if (loss) kernels_.output(network_.loss(), f, row(s.a.back(), n), row(s.delta.back(), n), T(1), loss);
-    else kernels_.activate(f, row(s.a.back(), n));
+    if (loss) formulas_.output(batch, b, row(s.a.back(), n), row(s.delta.back(), n), T(1), loss);
+    else formulas_.output(row(s.a.back(), n));
     if (out) std::copy_n(s.a.back().data(), n, out);
   }
   me.sync();
@@ -126,9 +131,10 @@ void PerExampleStep<T, Products>::backward_layers(const Place& me, Scratch& s) {
     if (l == 1) break;
     const Range in = split(inputs, me.members, me.member, kernels_.lanes);
     products_.backward(this->w(l), s.delta[i].data(), s.delta[i - 1].data(), inputs, outputs, in);
+    const Buffer<T>& from = formulas_.keeps_slope(l - 1) ? s.slope[i - 1] : s.a[i - 1];
     if (!in.empty())
-      kernels_.derivative(network_.activation(l - 1), {1, in.size(), s.delta[i - 1].data() + in.begin, 0},
-                          {1, in.size(), s.a[i - 1].data() + in.begin, 0});
+      formulas_.derive(l - 1, {1, in.size(), s.delta[i - 1].data() + in.begin, 0},
+                       {1, in.size(), from.data() + in.begin, 0});
     me.sync();
   }
   me.sync();
@@ -137,8 +143,8 @@ void PerExampleStep<T, Products>::backward_layers(const Place& me, Scratch& s) {
 template <class T, class Products>
 void PerExampleStep<T, Products>::forward(const Place& me, const Batch<T>& batch, T* out, double* losses) {
   each_example(me, batch, [&](index b, Scratch& s) {
-    forward_layers(me, s);
-    output_layer(me, s, out ? out + b * network_.targets() : nullptr, losses ? losses + b : nullptr);
+    forward_layers(me, batch, b, s, false);
+    output_layer(me, batch, b, s, out ? out + b * network_.targets() : nullptr, losses ? losses + b : nullptr);
   });
 }
 
@@ -148,8 +154,8 @@ void PerExampleStep<T, Products>::propagate(const Place& me, const Batch<T>& bat
   std::fill_n(this->partial(me.group) + mine.begin, mine.size(), T(0));
   me.sync();
   each_example(me, batch, [&](index b, Scratch& s) {
-    forward_layers(me, s);
-    output_layer(me, s, nullptr, losses + b);
+    forward_layers(me, batch, b, s, true);
+    output_layer(me, batch, b, s, nullptr, losses + b);
     backward_layers(me, s);
   });
 }

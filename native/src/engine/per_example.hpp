@@ -43,18 +43,20 @@ class PerExampleStep final : public FlatStep<T> {
   struct Scratch {
     std::vector<Buffer<T>> a;
     std::vector<Buffer<T>> delta;
+    std::vector<Buffer<T>> slope;  // of the layers that keep one
     bool stop = false;
   };
 
   template <class Work>
   void each_example(const Place&, const Batch<T>&, Work work);
-  void forward_layers(const Place&, Scratch&);
-  void output_layer(const Place&, Scratch&, T* out, double* loss);
+  void forward_layers(const Place&, const Batch<T>&, index b, Scratch&, bool learn);
+  void output_layer(const Place&, const Batch<T>&, index b, Scratch&, T* out, double* loss);
   void backward_layers(const Place&, Scratch&);
   Block<T> row(Buffer<T>& buffer, index columns) { return {1, columns, buffer.data(), buffer.size()}; }
 
   using FlatStep<T>::network_;
   using FlatStep<T>::kernels_;
+  using FlatStep<T>::formulas_;
   Products products_;
   std::vector<Scratch> scratch_;
 };

@@ -7,11 +7,11 @@
 #include <functional>
 #include <vector>
 
-#include "../kernels/table.hpp"
 #include "../team/barrier.hpp"
 #include "../team/stop.hpp"
 #include "schuss/batch.hpp"
 #include "schuss/network.hpp"
+#include "schuss/optimizer.hpp"
 
 namespace schuss {
 
@@ -80,24 +80,10 @@ class Step {
   // Sum over columns of squared weights, one number a row of every W; reads the weights only.
   virtual void squares(const Place&, double* rows) = 0;
   // After propagate: the mean gradient, applied in place, or written to the flat vector, layers from the last to the
-  // first.
+  // first, each told of where somebody waits for it.
   virtual void update(const Place&, const Batch<T>&, const Update<T>&) = 0;
-  virtual void gradient(const Place&, const Batch<T>&, T* flat, LayersReady&) = 0;
+  virtual void gradient(const Place&, const Batch<T>&, T* flat, LayersReady* = nullptr) = 0;
   virtual void apply(const Place&, const T* flat, const Update<T>&) = 0;
 };
-
-// Example b of the batch into `x` (features) and, where there are targets, `y` (targets, one-hot for labels).
-template <class T>
-inline void gather_example(const KernelTable<T>& kernels, const Batch<T>& batch, index b, index targets, T* x, T* y) {
-  const index row = batch.row(b);
-  kernels.gather(batch.x, row, x);
-  if (batch.y.dense) {
-    std::copy_n(batch.y.dense + row * targets, targets, y);
-  } else if (batch.y.labels) {
-    std::fill_n(y, targets, T(0));
-    if (targets == 1) y[0] = static_cast<T>(batch.y.labels[row]);
-    else y[batch.y.labels[row]] = T(1);
-  }
-}
 
 }  // namespace schuss

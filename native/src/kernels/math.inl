@@ -162,6 +162,18 @@ template <class P>
   return s * P::fma(-z, polynomial<P>(z, Constants<typename P::T>::log1p), f);
 }
 
+// exp(x) - 1 for x <= 0
+template <class P>
+[[gnu::always_inline]] inline Vector<P> expm1_below(Vector<P> x) {
+  using C = Constants<typename P::T>;
+  using L = Limits<typename P::T>;
+  const auto rounder = L::rounder + L::bias;
+  x = P::select(x < P::set(-L::expm1_high), P::set(-L::expm1_high), x);
+  Vector<P> rounded = P::fma(x, P::set(C::log2e), P::set(rounder));
+  Vector<P> power = from_bits<P>(bits<P>(rounded) << L::mantissa_bits);
+  return P::fma(reduced_expm1<P>(reduce<P>(x, rounded - P::set(rounder))), power, power - P::set(1));
+}
+
 // exp(x)
 template <class P>
 [[gnu::always_inline]] inline Vector<P> exp(Vector<P> x) {
@@ -238,4 +250,4 @@ template <class P>
 
 }  // namespace math
 
-using math::exp, math::log, math::logistic, math::softplus, math::tanh;
+using math::exp, math::expm1_below, math::log, math::logistic, math::softplus, math::tanh;

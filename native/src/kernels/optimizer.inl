@@ -1,5 +1,5 @@
-// Optimizers: the change of one parameter, each formula once. g is the mean gradient of the minibatch, plus
-// penalty * w; then w <- keep w, the decoupled weight decay (Loshchilov & Hutter 2019), and
+// Optimizers: the change of one parameter, each formula once. g is scale times the mean gradient of the
+// minibatch, plus penalty * w; then w <- keep w, the decoupled weight decay (Loshchilov & Hutter 2019), and
 //   sgd       w <- w - rate g
 //   momentum  v <- mu v - rate g,  w <- w + v                                       (Polyak 1964)
 //   nesterov  v <- mu v - rate g,  w <- w + mu v - rate g                           (Sutskever et al. 2013)
@@ -11,7 +11,7 @@ SCHUSS_INLINE void update_vector(const Update<typename P::T>& u, typename P::V g
                                  typename P::V& s1) {
   using V = typename P::V;
   const V rate = P::set(u.rate), mu = P::set(u.momentum);
-  g = P::fma(P::set(u.penalty), w, g);
+  g = P::fma(P::set(u.penalty), w, P::set(u.scale) * g);
   w = P::set(u.keep) * w;
   if constexpr (kind == Optimizer::sgd) {
     w = P::fma(-rate, g, w);

@@ -6,7 +6,9 @@ struct Pack {
   using T = Real;
   using Integer = std::conditional_t<sizeof(Real) == 4, std::int32_t, std::int64_t>;
   typedef T V __attribute__((vector_size(kVectorBytes)));
+  using Unsigned = std::make_unsigned_t<Integer>;
   typedef Integer I __attribute__((vector_size(kVectorBytes)));
+  typedef Unsigned U __attribute__((vector_size(kVectorBytes)));
   static constexpr index lanes = kVectorBytes / static_cast<index>(sizeof(T));
 
   SCHUSS_INLINE static V set(T x) { return x - V{}; }

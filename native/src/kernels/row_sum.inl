@@ -49,6 +49,9 @@ struct Along {
     return top;
   }
   SCHUSS_INLINE static V spread(One x) { return P::set(x); }
+  // a number of the row, of an array that starts at the view's first; and one of each column
+  SCHUSS_INLINE static V factor(const One* rows) { return P::set(rows[0]); }
+  SCHUSS_INLINE static V column(const One* columns, index j) { return P::load(columns + j); }
   SCHUSS_INLINE static One logarithm(One x) { return log<P>(P::set(x))[0]; }
   SCHUSS_INLINE static One row(One x, index) { return x; }
 };
@@ -78,6 +81,8 @@ struct Across {
     return top;
   }
   SCHUSS_INLINE static V spread(V x) { return x; }
+  SCHUSS_INLINE static V factor(const typename P::T* rows) { return P::load(rows); }
+  SCHUSS_INLINE static V column(const typename P::T* columns, index j) { return P::set(columns[j]); }
   SCHUSS_INLINE static V logarithm(V x) { return log<P>(x); }
   SCHUSS_INLINE static typename P::T row(V x, index r) { return x[r]; }
 };

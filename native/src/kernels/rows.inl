@@ -10,8 +10,29 @@ void gather_row(const Source* row, index n, double scale, double shift, T* out) 
   for (index i = 0; i < n; ++i) out[i] = static_cast<T>(row[i]) * s + t;  // two roundings on every ISA
 }
 
+template <class T, class Source, class Number>
+void gather_sparse_row(const Source* values, const Number* columns, const Number* offsets, index row, index n, T* out) {
+  for (index i = 0; i < n; ++i) out[i] = 0;
+  for (Number i = offsets[row]; i < offsets[row + 1]; ++i) out[columns[i]] += static_cast<T>(values[i]);
+}
+
+template <class T, class Source>
+void gather_sparse(const Examples& x, index row, T* out) {
+  const Source* values = static_cast<const Source*>(x.data);
+  const auto from = [&]<class Number>(const Number*) {
+    gather_sparse_row(values, static_cast<const Number*>(x.sparse.columns),
+                      static_cast<const Number*>(x.sparse.offsets), row, x.features, out);
+  };
+  if (x.sparse.wide) from(static_cast<const std::int64_t*>(nullptr));
+  else from(static_cast<const std::int32_t*>(nullptr));
+}
+
 template <class T>
 void gather(const Examples& x, index row, T* out) {
+  if (x.sparse.columns) {  // neither scaled nor shifted: its zeros are not there to be
+    if (x.type == Element::float64) return gather_sparse<T, double>(x, row, out);
+    return gather_sparse<T, float>(x, row, out);
+  }
   const index at = row * x.stride;
   switch (x.type) {
     case Element::float32: return gather_row(static_cast<const float*>(x.data) + at, x.features, x.scale, x.shift, out);

@@ -15,7 +15,7 @@
 
 namespace schuss {
 
-enum class Elementary { exp = 0, log = 1, softplus = 2, logistic = 3, tanh = 4 };
+enum class Elementary { exp = 0, log = 1, softplus = 2, logistic = 3, tanh = 4, expm1 = 5 };
 
 // out(r, j) = start + sum over k ascending of a(r, k) * panel(k, j), one chain of fused multiply-adds.
 // a(r, k) is a[r * a_row + k * a_depth]; row k of the panel is at panel + k * panel_row.
@@ -44,6 +44,20 @@ struct Block {
   index stride = 0;
 };
 
+// Which values of a layer a step leaves out: those whose random number, drawn by key, row and column, is below the
+// threshold. The others are multiplied by `scale`.
+template <class T>
+struct Mask {
+  std::uint64_t key = 0;  // of seed, step and layer
+  index row = 0;          // number in the minibatch of the block's first row
+  index column = 0;       // number in the layer of the block's first column
+  std::uint32_t threshold = 0;
+  T scale = 1;
+};
+
+// True where f' cannot be read off a = f(z): the slope is kept beside it.
+constexpr bool needs_slope(Activation f) { return f == Activation::gelu || f == Activation::silu; }
+
 template <class T>
 struct KernelTable {
   index lanes;          // values in a vector
@@ -51,11 +65,16 @@ struct KernelTable {
   index tile_rows;      // rows of the register tile
 
   void (*product)(const Product<T>&);
-  void (*activate)(Activation, Block<T>);
+  // z becomes a = f(z), and slope, unless it is none, f'(z)
+  void (*activate)(Activation, Block<T> z, Block<T> slope);
   // delta *= f'(z), f' read off the activation a = f(z)
   void (*derivative)(Activation, Block<T> delta, Block<const T> a);
-  // z becomes a; targets become delta, scaled by weight; losses[r] is the example's unscaled loss
-  void (*output)(Loss, Activation, Block<T> z, Block<T> targets, T weight, double* losses);
+  // delta *= slope
+  void (*multiply)(Block<T> delta, Block<const T> slope);
+  void (*mask)(const Mask<T>&, Block<T> a, Block<T> slope);
+  // z becomes a; targets become delta, row r times weights[r]; losses[r] is the example's loss without its weight.
+  // weights are readable up to a whole vector
+  void (*output)(const LossFormula<T>&, Activation, Block<T> z, Block<T> targets, const T* weights, double* losses);
   void (*update)(const Update<T>&, index n, const T* gradient, T* w, T* state0, T* state1);
   // out[j] = sum over rows ascending, or on top of out[j] where it is to resume
   void (*column_sums)(Block<const T>, T* out, bool resume);

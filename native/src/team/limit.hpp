@@ -1,0 +1,15 @@
+// A limit on the threads of every team to come, for the whole process.
+#pragma once
+
+namespace schuss {
+
+int thread_limit();  // 0: none
+
+}  // namespace schuss
+
+// For threadpoolctl, which finds libraries' pools by such functions. A number that is no limit to the cores allowed
+// lifts the limit.
+extern "C" {
+[[gnu::visibility("default")]] int schuss_get_num_threads();
+[[gnu::visibility("default")]] void schuss_set_num_threads(int threads);
+}
