@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError
@@ -106,7 +105,7 @@ def examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str = "X"
 
     Other integers and booleans become `dtype`. No copy is made where none is needed.
     """
-    if scipy.sparse.issparse(X):
+    if hasattr(X, "tocsr"):  # of scipy.sparse
         return _sparse_examples(X, features, dtype, name)
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
