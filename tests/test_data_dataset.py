@@ -221,7 +221,7 @@ def test_import_is_light():
     code = (
         "import sys, types; package = types.ModuleType('schuss'); package.__path__ = [sys.argv[1]];"
         "sys.modules['schuss'] = package; import schuss.data;"
-        "print({'sklearn', 'pooch', 'scipy', 'requests', 'platformdirs'} & set(sys.modules))"
+        "print({'sklearn', 'pooch', 'scipy', 'requests', 'platformdirs', 'pyarrow'} & set(sys.modules))"
     )
     package = str(Path(data.__file__).parents[1])
     result = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=True)

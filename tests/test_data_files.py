@@ -191,7 +191,7 @@ def test_a_file_of_pickles_is_never_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("minst", "data must be digits28, digits, mnist, a .csv or .npz file, .* got 'minst'"),
+        ("minst", "data must be digits28, digits, mnist, a .csv, .parquet, .* or .npz file, .* got 'minst'"),
         ("table.xlsx", "data must be .* got 'table.xlsx'"),
         ("none.csv", "none.csv: no such file"),
         ("none.npz", "none.npz: no such file"),

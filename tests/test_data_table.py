@@ -81,6 +81,29 @@ def test_other_numbers_are_regression_targets(write):
     assert table.y.dtype == np.float64
 
 
+@pytest.mark.parametrize("target", ["a,c", " a , c", ["a", "c"], (0, -1), "0,2", ["a", 2]])
+def test_several_targets_are_a_regression(write, target):
+    path = write("a,b,c\n1,5,2\n3,6,4\n")
+    table = data.load_table(path, target=target)
+    assert table.classes is None
+    assert table.y.tolist() == [[1, 2], [3, 4]]
+    assert table.y.dtype == np.float64
+    assert table.X.tolist() == [[5], [6]]
+    assert data.load_features(path, target=target).tolist() == [[5], [6]]
+
+
+def test_the_order_of_targets_is_kept(write):
+    path = write("a,b,c,d\n1,2,3,4\n")
+    table = data.load_table(path, target="d,b")
+    assert table.y.tolist() == [[4, 2]]
+    assert table.X.tolist() == [[1, 3]]
+
+
+def test_a_name_with_a_comma_goes_before_several(write):
+    path = write('"a,b";a;b\n1;2;3\n')
+    assert data.load_table(path, target="a,b").labels.tolist() == [1]
+
+
 def test_quoted_line_breaks_do_not_shift_line_numbers(write):
     path = write('a,"b\nc",d\n1,2,x\n\n1,"2",y\n1,oops,z\n')
     with pytest.raises(
@@ -150,6 +173,30 @@ BAD = {
         "a,a,b\n1,2,3\n",
         {"target": "a"},
         "must name one column, got 'a', which names several",
+    ),
+    "one of several unknown": ("a,b\n1,2\n", {"target": "a,c"}, r"column of the file \(a, b\), got 'c'"),
+    "the same twice": ("a,b,c\n1,2,3\n", {"target": "a,0"}, "differ from each other, got 'a,0'"),
+    "none at all": ("a,b,c\n1,2,3\n", {"target": []}, r"differ from each other, got \[\]"),
+    "only targets": ("a,b\n1,2\n", {"target": "a,b"}, "beside the target, got 2 columns in all"),
+    "text among several": (
+        "a,b,c\n1,2,3\n1,2,x\n",
+        {"target": "a,c"},
+        r"line 3, column 2 \('c'\): must be a number, as one of several targets, got 'x'",
+    ),
+    "missing among several": (
+        "a,b,c\n1,2,3\nna,2,3\n",
+        {"target": "a,c"},
+        r"line 3, column 0 \('a'\): target missing, got 'na'",
+    ),
+    "text between targets": (
+        "a,b,c\n1,x,3\n",
+        {"target": "c,a"},
+        r"line 2, column 1 \('b'\): must be a number, got 'x'",
+    ),
+    "nan between targets": (
+        "a,b,c\n1,nan,3\n",
+        {"target": "c,a"},
+        r"line 2, column 1 \('b'\): must be finite",
     ),
     "high index": ("1,2\n3,4\n", {"target": 2}, "target must be an index from -2 to 1, got 2"),
     "low index": ("1,2\n3,4\n", {"target": "-3"}, "target must be an index from -2 to 1, got -3"),

@@ -1,6 +1,7 @@
 """Sources of data, all of which give Dataset and Splits; importing fetches and makes nothing."""
 
 from schuss.data.arrays import as_features, encode_labels, from_arrays
+from schuss.data.arrow import read_arrow
 from schuss.data.dataset import Dataset, Splits
 from schuss.data.digits import load_digits
 from schuss.data.digits28 import load_digits28
@@ -23,6 +24,7 @@ __all__ = [
     "load_features",
     "load_mnist",
     "load_table",
+    "read_arrow",
     "read_csv",
     "read_idx",
     "split",

@@ -5,6 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from schuss.data.arrow import arrow_features, read_arrow
+from schuss.data.columns import Target
 from schuss.data.dataset import Dataset, Splits
 from schuss.data.digits import load_digits
 from schuss.data.digits28 import load_digits28
@@ -17,15 +19,19 @@ from schuss.errors import DataError
 __all__ = ["BUILT_IN", "load", "load_features", "load_table"]
 
 BUILT_IN = ("digits28", "digits", "mnist")
-_SUFFIXES = (".csv", ".npz", ".npy")
-_FILE_KINDS = "a .csv or .npz file, a pair X.npy,y.npy, or a folder with X.npy and y.npy or four IDX files"
+_TABLES = {".csv": "csv", ".parquet": "arrow", ".arrow": "arrow", ".feather": "arrow"}
+_SUFFIXES = _TABLES | {".npz": "npz", ".npy": "npy"}
+_FILE_KINDS = (
+    "a .csv, .parquet, .arrow, .feather or .npz file, a pair X.npy,y.npy, or a folder with X.npy and y.npy "
+    "or four IDX files"
+)
 
 
 def load(
     source: str | Path = "digits28",
     *,
     data_dir: str | Path | None = None,
-    target: str | int | None = None,
+    target: Target | None = None,
     seed: int = 0,
 ) -> Splits:
     """Load a data set in its parts.
@@ -35,7 +41,8 @@ def load(
     source : str or Path, default="digits28"
         `digits28`, `digits`, `mnist` (see `load_digits28`, `load_digits`, `load_mnist`), or the user's own:
 
-        - `.csv`: see `read_csv`; features become float32.
+        - `.csv`, or `.parquet`, `.arrow` and `.feather` (with pyarrow): see `read_csv` and `read_arrow`;
+          features become float32.
         - `.npz` with X and y, or with X_train, y_train and, where there are, X_validation, y_validation,
           X_test, y_test.
         - a pair of files written `X.npy,y.npy`, or a folder that holds `X.npy` and `y.npy`.
@@ -46,8 +53,9 @@ def load(
         levels: scale 1/255. Arrays of more than two dimensions are flattened to one row per example.
     data_dir : path, default=None
         Folder of MNIST's files.
-    target : str or int, default=None
-        Target column of a CSV file, by name or index; None is the last.
+    target : str or int, or sequence of these, default=None
+        Target column of a table (CSV, Parquet, Arrow), by name or index; None is the last. Several columns, in
+        a sequence or as "A,B", are the targets of a regression.
     seed : int, default=0
         How to shuffle a file without parts of its own before it is cut 80 : 10 : 10, see `split`.
 
@@ -60,7 +68,7 @@ def load(
 
 
 def load_table(
-    source: str | Path, *, data_dir: str | Path | None = None, target: str | int | None = None
+    source: str | Path, *, data_dir: str | Path | None = None, target: Target | None = None
 ) -> Dataset:
     """Load one set of examples with targets to evaluate a network on.
 
@@ -88,7 +96,7 @@ def load_features(
     source: str | Path,
     *,
     data_dir: str | Path | None = None,
-    target: str | int | None = None,
+    target: Target | None = None,
     n_features: int | None = None,
 ) -> NDArray[Any]:
     """Load the features to predict from; targets need not be there and are left out.
@@ -97,8 +105,8 @@ def load_features(
     ----------
     source, data_dir : str or Path
         As in `load_table`; a single `X.npy` will do.
-    target : str or int, default=None
-        Column of a CSV file to leave out. Where it is None and the file has n_features + 1 columns, the last
+    target : str or int, or sequence of these, default=None
+        Columns of a table to leave out. Where it is None and the file has n_features + 1 columns, the last
         one is left out.
     n_features : int, default=None
         The number of features the network reads; another number is an error.
@@ -111,6 +119,8 @@ def load_features(
     kind, paths = _resolve(source, data_dir, target)
     if kind == "csv":
         X: NDArray[Any] = csv_features(paths[0], target=target, n_features=n_features)
+    elif kind == "arrow":
+        X = arrow_features(paths[0], target=target, n_features=n_features)
     elif kind == "npz":
         X = npz_features(paths[0])
     elif kind == "npy":
@@ -122,11 +132,13 @@ def load_features(
     return X
 
 
-def _read(source: str | Path, data_dir: str | Path | None, target: str | int | None) -> Dataset | Splits:
+def _read(source: str | Path, data_dir: str | Path | None, target: Target | None) -> Dataset | Splits:
     kind, paths = _resolve(source, data_dir, target)
     match kind:
         case "csv":
             return read_csv(paths[0], target=target)
+        case "arrow":
+            return read_arrow(paths[0], target=target)
         case "npz":
             return read_npz(paths[0])
         case "npy":
@@ -144,13 +156,13 @@ def _read(source: str | Path, data_dir: str | Path | None, target: str | int | N
 
 
 def _resolve(
-    source: str | Path, data_dir: str | Path | None, target: str | int | None
+    source: str | Path, data_dir: str | Path | None, target: Target | None
 ) -> tuple[str, tuple[Path, ...]]:
     """Return what kind of source this is, with its files, and refuse options of other kinds."""
     kind, paths = _kind(source)
-    if target is not None and kind != "csv":
+    if target is not None and kind not in _TABLES.values():
         raise DataError(
-            f"target must be left out unless the data are a .csv file, got {target!r} with {source}"
+            f"target must be left out unless the data are a {', '.join(_TABLES)} file, got {target!r} with {source}"
         )
     if data_dir is not None and kind != "mnist":
         raise DataError(
@@ -177,7 +189,7 @@ def _kind(source: str | Path) -> tuple[str, tuple[Path, ...]]:
         raise DataError(f"data must be {', '.join(BUILT_IN)}, {_FILE_KINDS}, got {str(source)!r}")
     if not path.exists():
         raise DataError(f"{source}: no such file")
-    return suffix[1:], (path,)
+    return _SUFFIXES[suffix], (path,)
 
 
 def _name(source: str | Path) -> str:

@@ -1,29 +1,37 @@
 """The user's data in a .csv file."""
 
 import csv
-import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schuss.data.arrays import from_arrays
+from schuss.data.columns import (
+    INTEGER,
+    MISSING,
+    Layout,
+    Target,
+    check_finite_features,
+    is_number,
+    target_columns,
+    target_names,
+    text_targets,
+)
 from schuss.data.dataset import Dataset
 from schuss.errors import DataError
 
 __all__ = ["csv_features", "read_csv"]
 
 _DELIMITERS = "\t;,"
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def read_csv(path: Path, *, target: str | int | None = None) -> Dataset:
+def read_csv(path: Path, *, target: Target | None = None) -> Dataset:
     """Read a CSV file as examples with targets.
 
     Parameters
@@ -32,21 +40,28 @@ def read_csv(path: Path, *, target: str | int | None = None) -> Dataset:
         UTF-8 text separated by tabs, semicolons or commas: the first of these that its first line contains.
         The first line is a header if it contains no number, if it contains the name `target`, or if the
         target column has text there and a number in the next line.
-    target : str or int, default=None
-        Target column by name or index; negative indices count from the end. None is the last column.
+    target : str or int, or sequence of these, default=None
+        Target column by name or index; negative indices count from the end. None is the last column. Several
+        columns, in a sequence or in one text with commas between them, are the targets of a regression.
 
     Returns
     -------
     Dataset
         Features are float32. Targets that are all integers are labels, and so are texts (then all labels are
-        strings); other numbers are float64 targets of a regression.
+        strings); other numbers, and several columns, are float64 targets of a regression.
     """
     table = _read(path, -1 if target is None else target)
-    return from_arrays(table.features, _targets(table), names=(str(path), f"{path}: target"))
+    several = len(table.targets) > 1
+    columns = [
+        text_targets(cells, column, table.layout, numeric=several)
+        for column, cells in zip(table.layout.targets, table.targets, strict=True)
+    ]
+    y = np.column_stack(columns) if several else columns[0]
+    return from_arrays(table.features, y, names=(str(path), f"{path}: target"))
 
 
 def csv_features(
-    path: Path, *, target: str | int | None = None, n_features: int | None = None
+    path: Path, *, target: Target | None = None, n_features: int | None = None
 ) -> NDArray[np.float32]:
     """Read the features of a CSV file, which need not have a target column.
 
@@ -54,8 +69,8 @@ def csv_features(
     ----------
     path : Path
         As in `read_csv`.
-    target : str or int, default=None
-        Column to leave out.
+    target : str or int, or sequence of these, default=None
+        Columns to leave out.
     n_features : int, default=None
         The number expected. If the file has one column more and no `target` is named, its last column is
         left out.
@@ -67,31 +82,13 @@ def csv_features(
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """What a message needs to name a cell."""
-
-    path: Path
-    header: list[str] | None
-    target_column: int | None
-
-    def fail(self, line: int, column: int, rule: str, value: object) -> NoReturn:
-        name = f" ({self.header[column]!r})" if self.header else ""
-        raise DataError(f"{self.path}, line {line}, column {column}{name}: {rule}, got {value!r}")
-
-    def feature_column(self, feature: int) -> int:
-        skipped = self.target_column is not None and feature >= self.target_column
-        return feature + skipped
-
-
-@dataclass(frozen=True)
 class _Table:
-    layout: _Layout
-    lines: Sequence[int]  # where each row ends in the file
+    layout: Layout
     features: NDArray[np.float32]
-    target: list[str]
+    targets: tuple[list[str], ...]
 
 
-def _read(path: Path, target: str | int | None) -> _Table:
+def _read(path: Path, target: Target | None) -> _Table:
     rows = _rows(path)
     start = list(islice(rows, 2))
     if not start:
@@ -103,17 +100,17 @@ def _read(path: Path, target: str | int | None) -> _Table:
         raise DataError(
             f"{path}: must have at least one row of data, got only the header {','.join(start[0][1])}"
         )
-    column = None if target is None else _column(path, target, width, header)
-    if width - (column is not None) == 0:
-        raise DataError(f"{path}: must have a feature column beside the target, got one column in all")
-    layout = _Layout(path, header, column)
-    lines, numbers, labels = array("q"), array("f"), list[str]()
+    columns = () if target is None else target_columns(path, target, width, header)
+    lines, numbers = array("q"), array("f")
+    layout = Layout(path, header, columns, lines, "line")
+    targets: tuple[list[str], ...] = tuple([] for _ in columns)
+    from_the_right = sorted(zip(columns, targets, strict=True), key=lambda pair: -pair[0])
     for line, cells in chain(start[has_header:], rows):
         if len(cells) != width:
             raise DataError(
                 f"{path}, line {line}: must have {width} cells like the first line, got {len(cells)}"
             )
-        if column is not None:
+        for column, labels in from_the_right:
             labels.append(cells.pop(column))
         try:
             numbers.extend(map(float, cells))
@@ -121,12 +118,8 @@ def _read(path: Path, target: str | int | None) -> _Table:
             _fail_on_text(layout, line, cells)
         lines.append(line)
     features = np.frombuffer(numbers, np.float32).reshape(len(lines), -1)
-    finite = np.isfinite(features)
-    if not finite.all():
-        row, feature = (int(i) for i in np.argwhere(~finite)[0])
-        value = float(features[row, feature])
-        layout.fail(lines[row], layout.feature_column(feature), "must be finite as float32", value)
-    return _Table(layout, lines, features, labels)
+    check_finite_features(features, layout)
+    return _Table(layout, features, targets)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -151,71 +144,31 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path}: must be UTF-8 text, got byte {error.object[error.start]:#04x}") from None
 
 
-def _is_header(start: list[list[str]], target: str | int | None) -> bool:
+def _is_header(start: list[list[str]], target: Target | None) -> bool:
     first = start[0]
-    if isinstance(target, str) and not _INTEGER.fullmatch(target):
-        return target in first or _without_numbers(first)
+    targets = [] if target is None else target_names(target, first)
+    named = [name for name in targets if isinstance(name, str) and not INTEGER.fullmatch(name)]
+    if named:
+        return any(name in first for name in named) or _without_numbers(first)
     if _without_numbers(first):
         return True
-    if target is None or len(start) < 2 or not -len(first) <= int(target) < len(first) <= len(start[1]):
+    if len(start) < 2 or len(first) > len(start[1]):
         return False
-    above, below = first[int(target)], start[1][int(target)]
-    return not _is_number(above) and above.lower() not in _MISSING and _is_number(below)
+    return any(_heads(start, int(index)) for index in targets if -len(first) <= int(index) < len(first))
+
+
+def _heads(start: list[list[str]], column: int) -> bool:
+    """Whether a text stands above a number."""
+    above, below = start[0][column], start[1][column]
+    return not is_number(above) and above.lower() not in MISSING and is_number(below)
 
 
 def _without_numbers(cells: list[str]) -> bool:
-    return not any(cell and (_is_number(cell) or cell.lower() in _MISSING) for cell in cells)
+    return not any(cell and (is_number(cell) or cell.lower() in MISSING) for cell in cells)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _column(path: Path, target: str | int, width: int, header: list[str] | None) -> int:
-    """Return the number of the target column."""
-    if header and target in header:
-        if header.count(str(target)) > 1:
-            raise DataError(f"{path}: target must name one column, got {target!r}, which names several")
-        return header.index(str(target))
-    if isinstance(target, str) and not _INTEGER.fullmatch(target):
-        known = ", ".join(header) if header else f"no header, so an index from {-width} to {width - 1}"
-        raise DataError(f"{path}: target must be a column of the file ({known}), got {target!r}")
-    if not -width <= int(target) < width:
-        raise DataError(f"{path}: target must be an index from {-width} to {width - 1}, got {target}")
-    return int(target) % width
-
-
-def _fail_on_text(layout: _Layout, line: int, cells: list[str]) -> NoReturn:
-    feature = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-    missing = cells[feature].lower() in _MISSING
+def _fail_on_text(layout: Layout, line: int, cells: list[str]) -> NoReturn:
+    feature = next(i for i, cell in enumerate(cells) if not is_number(cell))
+    missing = cells[feature].lower() in MISSING
     rule = "value missing, must be a number" if missing else "must be a number"
-    layout.fail(line, layout.feature_column(feature), rule, cells[feature])
-
-
-def _targets(table: _Table) -> NDArray[Any]:
-    """Return the target column as integers, floats or strings."""
-    cells, column = table.target, table.layout.target_column
-    assert column is not None
-
-    def fail(row: int, rule: str) -> NoReturn:
-        table.layout.fail(table.lines[row], column, rule, cells[row])
-
-    text = [row for row, cell in enumerate(cells) if not _is_number(cell)]
-    missing = [row for row in text if cells[row].lower() in _MISSING]
-    if missing and (len(missing) == len(text) or not all(cells[row] for row in missing)):
-        fail(missing[0], "target missing")
-    if text:
-        return np.array(cells, np.str_)
-    if all(_INTEGER.fullmatch(cell) for cell in cells):
-        large = [row for row, cell in enumerate(cells) if abs(int(cell)) >= 2**63]
-        if large:
-            fail(large[0], "integer label must fit into 64 bits")
-        return np.array([int(cell) for cell in cells], np.int64)
-    values = np.array([float(cell) for cell in cells])
-    if not np.isfinite(values).all():
-        fail(int(np.argmin(np.isfinite(values))), "target must be finite")
-    return values
+    layout.fail_at(line, layout.feature_column(feature), rule, cells[feature])
