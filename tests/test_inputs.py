@@ -231,14 +231,16 @@ def test_sparse_types(dtype, wanted):
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_csr_is_not_copied_sorted_or_summed(index, dtype):
+@pytest.mark.parametrize("columns", [[1, 1, 3], [3, 1, 1]])
+def test_csr_is_copied_only_to_be_sorted(index, dtype, columns):
     X = scipy.sparse.csr_matrix(DENSE.astype(dtype))
-    X.data, X.indices = np.array([2, 1, 5], dtype), np.array([3, 1, 1], index)
+    X.data, X.indices = np.array([1, 5, 2] if columns[0] == 1 else [2, 1, 5], dtype), np.array(columns, index)
     X.indptr = np.array([0, 3, 3, 3], index)
     got = examples(X)
-    assert got is X
-    assert got.indices.dtype == index
-    assert got.indices.tolist() == [3, 1, 1]
+    assert (got is X) == (columns == [1, 1, 3])
+    assert X.indices.tolist() == columns  # the user's own stays
+    assert got.indices.dtype == got.indptr.dtype
+    assert got.indices.tolist() == [1, 1, 3]
     assert got.toarray()[0].tolist() == [0, 6, 0, 2]
 
 

@@ -28,7 +28,8 @@ for isa in avx2 avx512; do
   for level in O3 O2 O0; do
     object=$build/$isa-$level.o
     (cd "$build" && eval "$(echo "$compile" | sed "s| -o [^ ]*| -o $object|; s| -O[0-3]\>| -$level|g")")
-    stray=$(symbols "$object" | grep -v "schuss::$isa::" || true)
+    # DW.ref.* are pointers, not code
+    stray=$(symbols "$object" | grep -v -e "schuss::$isa::" -e '^DW\.ref\.' || true)
     if [ -n "$stray" ]; then
       failed=1
       echo "kernels_$isa.cpp -$level: shared with other code:"

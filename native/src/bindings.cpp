@@ -261,8 +261,11 @@ class PyEngine {
       const index stored = static_cast<index>(std::min(values.shape(0), columns.shape(0)));
       require(ends[0] == 0 && std::is_sorted(ends, ends + x.rows + 1) && ends[x.rows] <= stored,
               "offsets must ascend from 0 to the number of values");
-      require_numbers(static_cast<const Number*>(x.sparse.columns), ends[x.rows], x.features,
-                      "columns of a sparse X must be");
+      const Number* places = static_cast<const Number*>(x.sparse.columns);
+      require_numbers(places, ends[x.rows], x.features, "columns of a sparse X must be");
+      for (index r = 0; r < x.rows; ++r)
+        require(std::is_sorted(places + ends[r], places + ends[r + 1]),
+                "columns of a sparse X must ascend in each row");
     }
 
     void targets(const nb::object& y_, index outputs) {

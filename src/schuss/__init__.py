@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from .errors import DataError, ModelFileError, PlanError, SchussError, TrainingDiverged
 
 if TYPE_CHECKING:
-    from .estimators import MLPClassifier
+    from .estimators import MLPClassifier, MLPRegressor
     from .model_file import load
     from .network import Network
     from .plan import Plan
+    from .plotting import plot_history
     from .trainer import train
 
 __version__ = version("schuss")
@@ -18,6 +19,7 @@ __version__ = version("schuss")
 __all__ = [
     "DataError",
     "MLPClassifier",
+    "MLPRegressor",
     "ModelFileError",
     "Network",
     "Plan",
@@ -25,15 +27,18 @@ __all__ = [
     "SchussError",
     "TrainingDiverged",
     "load",
+    "plot_history",
     "train",
 ]
 
 # Imported when first asked for: `schuss --help` need not wait for scikit-learn.
 _HOMES = {
     "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
     "Network": "network",
     "Plan": "plan",
     "load": "model_file",
+    "plot_history": "plotting",
     "train": "trainer",
 }
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, blas
+from . import _core, blas, threadpool
 from .activations import ACTIVATIONS
 from .errors import PlanError
 from .losses import Loss, as_loss
@@ -71,6 +71,9 @@ def pinned() -> bool:
 def _read(X: Examples) -> Any:
     """What the core reads: the array itself, or values, columns and offsets of compressed rows."""
     return X if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
+
+
+threadpool.register()
 
 
 class CpuEngine:

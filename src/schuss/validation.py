@@ -140,6 +140,8 @@ def _sparse_examples(X: Any, features: int | None, dtype: np.dtype[Any], name: s
     rows = X.tocsr()
     if rows.dtype not in (np.float32, np.float64) or not rows.dtype.isnative:
         rows = rows.astype(np.float64 if rows.dtype == np.dtype(">f8") else dtype)
+    if not rows.has_sorted_indices:
+        rows = rows.sorted_indices()
     if rows.indices.dtype != rows.indptr.dtype:
         rows = rows.copy()
         rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)

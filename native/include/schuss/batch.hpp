@@ -8,7 +8,7 @@ namespace schuss {
 enum class Element { float32, float64, uint8 };
 
 // Where a matrix of compressed rows (CSR) keeps its values: those of row r are data[offsets[r]] to
-// data[offsets[r + 1] - 1], in the columns named at the same places; values of one column add up.
+// data[offsets[r + 1] - 1], in the columns named at the same places, ascending; values of one column add up.
 struct Sparse {
   const void* columns = nullptr;  // null: the matrix is dense
   const void* offsets = nullptr;

@@ -30,8 +30,11 @@ class LayerFormulas {
 
   // Example b of the batch into `x` (features) and, where there are targets, `y` (targets, one-hot for labels).
   void gather(const Batch<T>& batch, index b, T* x, T* y) const {
+    kernels_.gather(batch.x, batch.row(b), x);
+    gather_targets(batch, b, y);
+  }
+  void gather_targets(const Batch<T>& batch, index b, T* y) const {
     const index row = batch.row(b), targets = network_.targets();
-    kernels_.gather(batch.x, row, x);
     if (batch.y.dense) {
       std::copy_n(batch.y.dense + row * targets, targets, y);
       if (off_ > 0) std::transform(y, y + targets, y, [&](T t) { return off_ + (on_ - off_) * t; });

@@ -118,34 +118,60 @@ template <class T>
 void NativeStep<T>::gather(const Place& me, const Batch<T>& batch, Range mine) {
   Range share = split(mine.size(), me.members, me.member);
   if (me.stopped()) share = {};
-  for (index b = mine.begin + share.begin; b < mine.begin + share.end; ++b)
-    formulas_.gather(batch, b, a_row(0, b), delta_row(network_.layers(), b));
+  for (index b = mine.begin + share.begin; b < mine.begin + share.end; ++b) {
+    T* y = delta_row(network_.layers(), b);
+    if (batch.x.sparse.columns) formulas_.gather_targets(batch, b, y);
+    else formulas_.gather(batch, b, a_row(0, b), y);
+  }
   me.sync();
 }
 
-// One product of the group, its output's panels shared among the members, or its rows where panels are too few.
-// finish(block, j) completes what was just written, while it is in the cache: rows of panel j.
+// The rows `mine` of a matrix that is computed a panel at a time: panels shared among the group's members, or rows
+// where panels are too few. work(rows, j) does some rows of panel j.
+template <class T>
+template <class Work>
+void NativeStep<T>::share(const Place& me, Range mine, const Packing& packing, Work work) {
+  const bool by_panel = packing.panels() >= me.members;
+  const Range columns = by_panel ? split(packing.panels(), me.members, me.member) : Range{0, packing.panels()};
+  const Range part = by_panel ? Range{0, mine.size()} : split(mine.size(), me.members, me.member, kernels_.tile_rows);
+  const Range rows{mine.begin + part.begin, mine.begin + part.end};
+  for (index j = columns.begin; j < columns.end && !rows.empty() && !me.stopped(); ++j) work(rows, j);
+  me.sync();
+}
+
+// One product of the group. finish(block, first, j) completes what was just written, while it is in the cache: rows
+// from `first` of panel j.
 template <class T>
 template <class Finish>
 void NativeStep<T>::multiply(const Place& me, Range mine, Product<T> p, const Packing& packing, const T* panels, T* out,
                              Finish finish) {
-  const bool by_panel = packing.panels() >= me.members;
-  const Range columns = by_panel ? split(packing.panels(), me.members, me.member) : Range{0, packing.panels()};
-  const Range rows = by_panel ? Range{0, mine.size()} : split(mine.size(), me.members, me.member, kernels_.tile_rows);
-  const index first = mine.begin + rows.begin;
-  const T* const start = p.start;
-  p.rows = rows.size();
-  p.a += first * p.a_row;
-  for (index j = columns.begin; j < columns.end && p.rows > 0 && !me.stopped(); ++j) {
+  const T *const start = p.start, *const a = p.a;
+  share(me, mine, packing, [&](Range rows, index j) {
+    p.rows = rows.size();
+    p.a = a + rows.begin * p.a_row;
     p.panel = panels + packing.offset(j);
     p.panel_row = packing.width(j);
     p.vectors = packing.width(j) / kernels_.lanes;
     p.start = start ? start + j * packing.panel : nullptr;
-    p.out = out + first * p.out_row + j * packing.panel;
+    p.out = out + rows.begin * p.out_row + j * packing.panel;
     kernels_.product(p);
-    finish(Block<T>{p.rows, packing.width(j), p.out, p.out_row}, first, j);
-  }
-  me.sync();
+    finish(Block<T>{p.rows, packing.width(j), p.out, p.out_row}, rows.begin, j);
+  });
+}
+
+// The first layer's product with compressed rows: the same chains without their zeros.
+template <class T>
+template <class Finish>
+void NativeStep<T>::multiply_sparse(const Place& me, const Batch<T>& batch, Range mine, Finish finish) {
+  Layer& at = layer(1);
+  const Packing& packing = at.packing;
+  share(me, mine, packing, [&](Range rows, index j) {
+    const index width = packing.width(j), column = j * packing.panel;
+    const Panel<T> panel{at.slot[0].weights.data() + packing.offset(j), width, width / kernels_.lanes};
+    for (index b = rows.begin; b < rows.end; ++b)
+      kernels_.sparse_forward(batch.x, batch.row(b), panel, at.slot[0].bias.data() + column, a_row(1, b) + column);
+    finish(Block<T>{rows.size(), width, a_row(1, rows.begin) + column, at.stride}, rows.begin, j);
+  });
 }
 
 template <class T>
@@ -160,11 +186,13 @@ void NativeStep<T>::forward_layers(const Place& me, const Batch<T>& batch, Range
     p.start = at.slot[0].bias.data();
     p.out_row = at.stride;
     const bool hidden = l < network_.layers(), keep = learn && formulas_.keeps_slope(l);
-    multiply(me, mine, p, at.packing, at.slot[0].weights.data(), at.a.data(), [&](Block<T> z, index first, index j) {
+    const auto finish = [&](Block<T> z, index first, index j) {
       const index column = j * at.packing.panel;
       T* slope = keep ? at.slope.data() + first * at.stride + column : nullptr;
       if (hidden) formulas_.activate(l, batch, first, column, z, {z.rows, z.columns, slope, at.stride});
-    });
+    };
+    if (l == 1 && batch.x.sparse.columns) multiply_sparse(me, batch, mine, finish);
+    else multiply(me, mine, p, at.packing, at.slot[0].weights.data(), at.a.data(), finish);
   }
 }
 
@@ -270,13 +298,33 @@ typename NativeStep<T>::Sums NativeStep<T>::sums(const Place& me, index i) {
 
 // The gradients of some tiles, over the minibatch of `count` examples, into the thread's own memory.
 template <class T>
-void NativeStep<T>::sum_tiles(const Place& me, Range tiles, index count) {
-  const index block = count > kLongBatch ? kSumBlock : count;
+void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batch) {
+  const index count = batch.count, block = count > kLongBatch ? kSumBlock : count;
+  const auto sparse = [&](const Tile& t) { return t.layer == 1 && batch.x.sparse.columns; };
   for (index b = 0; b < count; b += block)
-    for (index i = 0; i < tiles.size(); ++i)
-      sum_tile(tile(tiles.begin + i), {b, std::min(b + block, count)}, sums(me, i));
-  for (index i = 0; i < tiles.size(); ++i)
-    if (turned(tile(tiles.begin + i))) turn_back(tile(tiles.begin + i), sums(me, i), sums(me, tiles.size()).weights);
+    for (index i = 0; i < tiles.size(); ++i) {
+      const Tile& t = tile(tiles.begin + i);
+      const Range rows{b, std::min(b + block, count)};
+      if (sparse(t)) sum_sparse_tile(t, batch, rows, sums(me, i));
+      else sum_tile(t, rows, sums(me, i));
+    }
+  for (index i = 0; i < tiles.size(); ++i) {
+    const Tile& t = tile(tiles.begin + i);
+    if (turned(t) && !sparse(t)) turn_back(t, sums(me, i), sums(me, tiles.size()).weights);
+  }
+}
+
+// sum_tile of the first layer with compressed rows.
+template <class T>
+void NativeStep<T>::sum_sparse_tile(const Tile& t, const Batch<T>& batch, Range block, Sums to) {
+  const index width = packing(t).width(t.panel);
+  const Panel<T> out{to.weights, width, width / kernels_.lanes};
+  const auto delta = [&](index b) { return delta_row(1, b) + t.panel * packing(t).panel; };
+  if (block.begin == 0) std::fill_n(to.weights, t.rows.size() * width, T(0));
+  for (index b = block.begin; b < block.end; ++b)
+    kernels_.sparse_outer(batch.x, batch.row(b), t.rows.begin, t.rows.end, delta(b), out);
+  if (t.first())
+    kernels_.column_sums({block.size(), width, delta(block.begin), layer(1).stride}, to.bias, block.begin > 0);
 }
 
 // The gradient of one tile, and of the panel's biases with its first tile: sums over the examples `block` of the
@@ -360,7 +408,7 @@ template <class T>
 void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<T>& u) {
   const index most = chunk(static_cast<index>(tiles_.size()), batch.count, me.threads());
   for (Range mine; !(mine = claims_.claim(me.thread(), most)).empty();) {
-    sum_tiles(me, mine, batch.count);
+    sum_tiles(me, mine, batch);
     for (index i = 0; i < mine.size(); ++i) update_tile(tile(mine.begin + i), sums(me, i), u);
   }
 }
@@ -372,7 +420,7 @@ void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, La
     const index most = chunk(all.size(), batch.count, me.threads());
     for (index first = part.begin; first < part.end; first += most) {
       const Range mine{all.begin + first, all.begin + std::min(first + most, part.end)};
-      sum_tiles(me, mine, batch.count);
+      sum_tiles(me, mine, batch);
       for (index i = 0; i < mine.size(); ++i) {
         const Tile& t = tile(mine.begin + i);
         const index filled = packing(t).filled(t.panel);

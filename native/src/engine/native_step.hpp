@@ -77,6 +77,10 @@ class NativeStep final : public Step<T> {
   void forward_layers(const Place&, const Batch<T>&, Range, bool learn);
   void output_layer(const Batch<T>&, Range, T* out, double* losses);
   void backward_layers(const Place&, Range);
+  template <class Work>
+  void share(const Place&, Range, const Packing&, Work work);
+  template <class Finish>
+  void multiply_sparse(const Place&, const Batch<T>&, Range, Finish finish);
   template <class Finish>
   void multiply(const Place&, Range, Product<T>, const Packing&, const T* panels, T* out, Finish finish);
   void add_tiles(index l);
@@ -90,7 +94,8 @@ class NativeStep final : public Step<T> {
   T* bias(const Tile&, int slot);
   const Packing& packing(const Tile& t) const { return layer(t.layer).packing; }
   Sums sums(const Place&, index i);
-  void sum_tiles(const Place&, Range tiles, index count);
+  void sum_tiles(const Place&, Range tiles, const Batch<T>&);
+  void sum_sparse_tile(const Tile&, const Batch<T>&, Range block, Sums);
   void sum_tile(const Tile&, Range block, Sums);
   bool turned(const Tile&) const;
   void turn_back(const Tile&, Sums, T* spare);

@@ -10,29 +10,83 @@ void gather_row(const Source* row, index n, double scale, double shift, T* out) 
   for (index i = 0; i < n; ++i) out[i] = static_cast<T>(row[i]) * s + t;  // two roundings on every ISA
 }
 
-template <class T, class Source, class Number>
-void gather_sparse_row(const Source* values, const Number* columns, const Number* offsets, index row, index n, T* out) {
-  for (index i = 0; i < n; ++i) out[i] = 0;
-  for (Number i = offsets[row]; i < offsets[row + 1]; ++i) out[columns[i]] += static_cast<T>(values[i]);
+// work(values, columns, n) of a compressed row, whatever the types of its numbers
+template <class Work>
+SCHUSS_INLINE void with_sparse_row(const Examples& x, index row, Work work) {
+  const auto read = [&]<class Source, class Number>(const Source* values, const Number* columns) {
+    const Number* offsets = static_cast<const Number*>(x.sparse.offsets);
+    work(values + offsets[row], columns + offsets[row], static_cast<index>(offsets[row + 1] - offsets[row]));
+  };
+  const auto index_type = [&]<class Source>(const Source* values) {
+    if (x.sparse.wide) read(values, static_cast<const std::int64_t*>(x.sparse.columns));
+    else read(values, static_cast<const std::int32_t*>(x.sparse.columns));
+  };
+  if (x.type == Element::float64) index_type(static_cast<const double*>(x.data));
+  else index_type(static_cast<const float*>(x.data));
 }
 
-template <class T, class Source>
+template <class T>
 void gather_sparse(const Examples& x, index row, T* out) {
-  const Source* values = static_cast<const Source*>(x.data);
-  const auto from = [&]<class Number>(const Number*) {
-    gather_sparse_row(values, static_cast<const Number*>(x.sparse.columns),
-                      static_cast<const Number*>(x.sparse.offsets), row, x.features, out);
-  };
-  if (x.sparse.wide) from(static_cast<const std::int64_t*>(nullptr));
-  else from(static_cast<const std::int32_t*>(nullptr));
+  for (index i = 0; i < x.features; ++i) out[i] = 0;
+  with_sparse_row(x, row, [&](const auto* values, const auto* columns, index n) {
+    for (index i = 0; i < n; ++i) out[columns[i]] += static_cast<T>(values[i]);
+  });
+}
+
+template <class P, index vectors>
+SCHUSS_INLINE void sparse_chain(const Examples& x, index row, const Panel<typename P::T>& panel,
+                                const typename P::T* start, typename P::T* out) {
+  using T = typename P::T;
+  typename P::V sum[vectors];
+#pragma GCC unroll 8
+  for (index v = 0; v < vectors; ++v) sum[v] = P::load(start + v * P::lanes);
+  with_sparse_row(x, row, [&](const auto* values, const auto* columns, index n) {
+    for (index i = 0; i < n; ++i) {
+      const T* weights = panel.data + columns[i] * panel.row;
+      const auto value = P::set(static_cast<T>(values[i]));
+#pragma GCC unroll 8
+      for (index v = 0; v < vectors; ++v) sum[v] = P::fma(value, P::load(weights + v * P::lanes), sum[v]);
+    }
+  });
+#pragma GCC unroll 8
+  for (index v = 0; v < vectors; ++v) P::store(out + v * P::lanes, sum[v]);
+}
+
+template <class P>
+void sparse_forward(const Examples& x, index row, const Panel<typename P::T>& panel, const typename P::T* start,
+                    typename P::T* out) {
+  static_assert(kPanelVectors <= 4);
+  switch (panel.vectors) {
+    case 1: return sparse_chain<P, 1>(x, row, panel, start, out);
+    case 2: return sparse_chain<P, 2>(x, row, panel, start, out);
+    case 3: return sparse_chain<P, 3>(x, row, panel, start, out);
+    default: return sparse_chain<P, 4>(x, row, panel, start, out);
+  }
+}
+
+template <class P>
+void sparse_outer(const Examples& x, index row, index begin, index end, const typename P::T* delta,
+                  const Panel<typename P::T>& out) {
+  using T = typename P::T;
+  with_sparse_row(x, row, [&](const auto* values, const auto* columns, index n) {
+    index low = 0;  // first value of a column from `begin` on
+    for (index high = n; low < high;) {
+      const index middle = (low + high) / 2;
+      if (columns[middle] < begin) low = middle + 1;
+      else high = middle;
+    }
+    for (index i = low; i < n && columns[i] < end; ++i) {
+      const auto value = P::set(static_cast<T>(values[i]));
+      T* sums = out.data + (columns[i] - begin) * out.row;
+      for (index j = 0; j < out.vectors * P::lanes; j += P::lanes)
+        P::store(sums + j, P::fma(value, P::load(delta + j), P::load(sums + j)));
+    }
+  });
 }
 
 template <class T>
 void gather(const Examples& x, index row, T* out) {
-  if (x.sparse.columns) {  // neither scaled nor shifted: its zeros are not there to be
-    if (x.type == Element::float64) return gather_sparse<T, double>(x, row, out);
-    return gather_sparse<T, float>(x, row, out);
-  }
+  if (x.sparse.columns) return gather_sparse(x, row, out);  // not scaled, not shifted: its zeros are not there to be
   const index at = row * x.stride;
   switch (x.type) {
     case Element::float32: return gather_row(static_cast<const float*>(x.data) + at, x.features, x.scale, x.shift, out);

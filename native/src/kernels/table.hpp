@@ -44,6 +44,14 @@ struct Block {
   index stride = 0;
 };
 
+// Columns of a packed matrix that lie together.
+template <class T>
+struct Panel {
+  T* data = nullptr;
+  index row = 0;      // from one row to the next
+  index vectors = 0;  // in a row, at most panel_vectors
+};
+
 // Which values of a layer a step leaves out: those whose random number, drawn by key, row and column, is below the
 // threshold. The others are multiplied by `scale`.
 template <class T>
@@ -85,6 +93,10 @@ struct KernelTable {
                     index destination_row);
   // one row of X, converted, scaled and shifted
   void (*gather)(const Examples&, index row, T* out);
+  // of a compressed row x, what the product has without the zeros: out[j] = start[j] + sum over k of x(k) * panel(k, j)
+  void (*sparse_forward)(const Examples&, index row, const Panel<T>&, const T* start, T* out);
+  // and for inputs [begin, end): out(k - begin, j) += x(k) * delta[j], rows of out as those of `panel`
+  void (*sparse_outer)(const Examples&, index row, index begin, index end, const T* delta, const Panel<T>& out);
 
   // fused multiply-adds in registers; returns the operations done
   double (*arithmetic)(index rounds);

@@ -21,5 +21,5 @@ extern "C" int schuss_get_num_threads() {
 }
 
 extern "C" void schuss_set_num_threads(int threads) {
-  schuss::limit = threads >= schuss::allowed_cores() || threads < 1 ? 0 : threads;
+  schuss::limit = threads < 1 ? 0 : threads;
 }

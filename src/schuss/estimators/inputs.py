@@ -49,7 +49,7 @@ def examples(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Any:
     ndarray or CSR
         float32, float64 and uint8 stay; everything else becomes float64, as scikit-learn computes it. An
         array's rows are contiguous. A sparse X stays sparse: CSR of float32 (also for uint8, which is computed
-        in float32 when dense) or float64, unsorted and with repeated entries where it came so; those add up.
+        in float32 when dense) or float64, columns ascending, with repeated entries where it came so; those add up.
         Neither is a copy where X already is such.
 
     Raises
@@ -183,6 +183,8 @@ def _sparse(X: Any, name: str) -> Any:
             return np.column_stack([np.searchsorted(X.indptr, entry, side="right") - 1, X.indices[entry]])
 
         _refuse_non_finite(values, places, name)
+    if not X.has_sorted_indices:
+        X = X.sorted_indices()
     parts = (X.data, X.indices, X.indptr)
     if X.indices.dtype == X.indptr.dtype and all(p.flags.c_contiguous and p.flags.aligned for p in parts):
         return X
