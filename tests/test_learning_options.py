@@ -520,3 +520,49 @@ def test_limit_of_threads():
         library.schuss_set_num_threads(0)
     assert _core.thread_limit() == 0
     assert allowed_threads(8) == 8
+
+
+# --- gradients of many rows ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", ["naive:1x1", "gemm:2x1", "native:1x1", "native:2x1", "native:1x2"])
+@pytest.mark.parametrize("sizes", [(5, 70, 3), (70, 3), (5, 3, 70)])
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_gradient_of_more_rows_than_are_held_at_a_time(plan, sizes, form):
+    """The mean over parts of 8,192 rows, by weight; for native the chain of one part, whatever its length."""
+    rng = np.random.default_rng(2)
+    rows = 2 * 8192 + 100
+    X, y = rng.normal(size=(rows, sizes[0])), rng.integers(0, sizes[-1], rows)
+    weights = rng.uniform(0.5, 2, rows)
+    network = Network(sizes, dtype="float64", seed=0, plan=plan, n_jobs=8)
+    engine = network.new_engine(Plan.parse(plan, 8))
+    engine.load(network.parameters)
+    read = scipy.sparse.csr_array(X) if form == "sparse" else X
+    whole, part = np.empty(network.n_parameters), np.empty(network.n_parameters)
+    losses = engine.gradient(read, y.astype(np.int32), whole, sample_weight=weights)
+    wanted = 0.0
+    for some in np.array_split(np.arange(rows), 3):
+        few = engine.gradient(X[some], y[some].astype(np.int32), part, sample_weight=weights[some])
+        np.testing.assert_allclose(losses[some], few, rtol=1e-12)
+        wanted = wanted + part * weights[some].sum() / weights.sum()
+    assert distance(whole, wanted) <= 1e-12
+    if plan.startswith("native"):
+        alone = network.new_engine(Plan("native", 1, 1))
+        alone.load(network.parameters)
+        alone.gradient(read, y.astype(np.int32), part, sample_weight=weights)
+        assert whole.tobytes() == part.tobytes()
+
+
+def test_parts_of_a_gradient_draw_their_own_masks():
+    network = ones_network(50)
+    engine = network.new_engine(Plan("native", 1, 1), dropout=(0.5,))
+    engine.load(network.parameters)
+    flat = np.empty(network.n_parameters)
+    targets = np.zeros((2 * 8192, 1))
+    counts = []
+    for row in (0, 8192):
+        targets[:] = 0
+        targets[row] = -1e12
+        engine.gradient(np.zeros((2 * 8192, 1)), targets, flat)
+        counts.append(np.round(network.split(flat)[0][1][:, 0] * 8192 / 1e12))
+    assert not np.array_equal(*counts)

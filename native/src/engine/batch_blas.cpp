@@ -115,9 +115,9 @@ void BatchBlasStep<T>::partial_gradients(const Place& me, const Batch<T>& batch)
 }
 
 template <class T>
-void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) {
+void BatchBlasStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready, bool resume) {
   if (me.groups == 1) partial_gradients(me, batch);
-  FlatStep<T>::gradient(me, batch, flat, ready);
+  FlatStep<T>::gradient(me, batch, flat, ready, resume);
 }
 
 template <class T>

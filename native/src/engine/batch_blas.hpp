@@ -17,7 +17,7 @@ class BatchBlasStep final : public FlatStep<T> {
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*, bool resume) override;
 
  private:
   void gather(const Place&, const Batch<T>&, Range);

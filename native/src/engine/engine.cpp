@@ -14,6 +14,9 @@ namespace {
 // Rows of a block in passes without learning; each group has at least a few register tiles of its own.
 constexpr index kBlockRows = 192;
 
+// Rows whose activations a gradient holds at a time: the memory that it takes does not grow with the examples.
+constexpr index kGradientRows = 8192;
+
 // Parameters from which a copy of them is shared by the team: some hundred microseconds of one thread.
 constexpr index kWorthWaking = 1 << 20;
 
@@ -147,7 +150,7 @@ Ending Engine<T>::train_step(const Place& me, const Batch<T>& batch, double* los
 // The whole gradient first, then its norm, the squares added in a fixed order, then the update.
 template <class T>
 void Engine<T>::update_clipped(const Place& me, const Batch<T>& batch) {
-  step_->gradient(me, batch, gradient_.data());
+  step_->gradient(me, batch, gradient_.data(), nullptr, false);
   wait(me);
   double* out = gradient_squares_.data();
   for (index l = 1; l <= network_.layers(); ++l) {  // the bias as one row more
@@ -259,18 +262,21 @@ template <class T>
 bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* weights, T* flat, double* losses,
                          const std::function<void(index layer)>& hand_on) {
   const std::lock_guard lock(mutex_);
-  reserve(x.rows);
+  reserve(std::min(x.rows, kGradientRows));
   stop_.reset();
-  Batch<T> batch{x, y, nullptr, 0, x.rows, weights, static_cast<double>(x.rows), steps_taken_};
-  if (weights) batch.total = std::accumulate(weights, weights + x.rows, 0.0);
+  const double total = weights ? std::accumulate(weights, weights + x.rows, 0.0) : static_cast<double>(x.rows);
   LayersReady ready(network_.layers(), team_.size(), hand_on);
   team_.run([&](int thread) {
     const Place me = place(thread);
-    step_->propagate(me, batch, losses);
-    all_.wait();
-    if (stop_.raised()) return;
-    step_->gradient(me, batch, flat, &ready);
-    all_.wait();
+    for (index first = 0; first < x.rows; first += kGradientRows) {
+      const index count = std::min(kGradientRows, x.rows - first);
+      const Batch<T> batch{x, y, nullptr, first, count, weights, total, steps_taken_};
+      step_->propagate(me, batch, losses + first);
+      all_.wait();
+      if (stop_.raised()) return;
+      step_->gradient(me, batch, flat, first + count == x.rows ? &ready : nullptr, first > 0);
+      all_.wait();
+    }
     if (thread == 0) ready.deliver();
   });
   return !stop_.raised();

@@ -55,9 +55,9 @@ class FlatStep : public Step<T> {
     apply(me, partial_[0].data(), u);
   }
 
-  void gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) override {
+  void gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready, bool resume) override {
     for (index l = network_.layers(); l >= 1; --l) {
-      sum_partials(me, batch, flat, {network_.weights(l), network_.bias(l) + network_.outputs(l)});
+      sum_partials(me, batch, flat, {network_.weights(l), network_.bias(l) + network_.outputs(l)}, resume);
       if (ready) ready->through(me, l);
     }
   }
@@ -83,12 +83,12 @@ class FlatStep : public Step<T> {
   T* partial(index group) { return partial_[static_cast<std::size_t>(group)].data(); }
 
   // Adds the groups' partial gradients of some parameters in the order of the groups and divides by B.
-  void sum_partials(const Place& me, const Batch<T>& batch, T* out, Range parameters) {
+  void sum_partials(const Place& me, const Batch<T>& batch, T* out, Range parameters, bool resume = false) {
     const Range mine = split(parameters.size(), me.threads(), me.thread());
     for (index i = parameters.begin + mine.begin; i < parameters.begin + mine.end; ++i) {
       T sum = partial_[0][i];
       for (std::size_t g = 1; g < partial_.size(); ++g) sum += partial_[g][i];
-      out[i] = sum * batch.mean();
+      out[i] = sum * batch.mean() + (resume ? out[i] : T(0));
     }
   }
 

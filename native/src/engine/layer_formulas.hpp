@@ -56,7 +56,7 @@ class LayerFormulas {
     kernels_.activate(network_.activation(l), z, slope);
     if (!slope.data || network_.dropout(l) == 0) return;
     const double rate = network_.dropout(l);
-    Mask<T> mask{key(l, batch.step), row, column};
+    Mask<T> mask{key(l, batch.step), batch.first + row, column};
     mask.threshold = static_cast<std::uint32_t>(std::min(std::round(rate * 0x1p32), 0x1p32 - 1));
     mask.scale = static_cast<T>(1 / (1 - rate));
     kernels_.mask(mask, z, slope);

@@ -296,17 +296,23 @@ typename NativeStep<T>::Sums NativeStep<T>::sums(const Place& me, index i) {
   return {memory, memory + bias};
 }
 
-// The gradients of some tiles, over the minibatch of `count` examples, into the thread's own memory.
+// The gradients of some tiles, over the minibatch, into the thread's own memory, on top of those in `resume`, a flat
+// vector, where there is one.
 template <class T>
-void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batch) {
+void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batch, const T* resume) {
   const index count = batch.count, block = count > kLongBatch ? kSumBlock : count;
   const auto sparse = [&](const Tile& t) { return t.layer == 1 && batch.x.sparse.columns; };
+  for (index i = 0; resume && i < tiles.size(); ++i) {
+    const Tile& t = tile(tiles.begin + i);
+    load_sums(t, resume, sums(me, i), turned(t) && !sparse(t));
+  }
   for (index b = 0; b < count; b += block)
     for (index i = 0; i < tiles.size(); ++i) {
       const Tile& t = tile(tiles.begin + i);
       const Range rows{b, std::min(b + block, count)};
-      if (sparse(t)) sum_sparse_tile(t, batch, rows, sums(me, i));
-      else sum_tile(t, rows, sums(me, i));
+      const bool go_on = resume || b > 0;
+      if (sparse(t)) sum_sparse_tile(t, batch, rows, sums(me, i), go_on);
+      else sum_tile(t, rows, sums(me, i), go_on);
     }
   for (index i = 0; i < tiles.size(); ++i) {
     const Tile& t = tile(tiles.begin + i);
@@ -314,23 +320,31 @@ void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batc
   }
 }
 
+template <class T>
+void NativeStep<T>::load_sums(const Tile& t, const T* flat, Sums to, bool turned) {
+  const T* weights = flat + flat_weights(t);
+  const index filled = packing(t).filled(t.panel), row = packing(t).columns;
+  if (turned) kernels_.transpose(t.rows.size(), filled, weights, row, to.weights, kTileInputs);
+  else copy_block(t.rows.size(), filled, weights, row, to.weights, packing(t).width(t.panel));
+  if (t.first()) std::copy_n(flat + flat_bias(t), filled, to.bias);
+}
+
 // sum_tile of the first layer with compressed rows.
 template <class T>
-void NativeStep<T>::sum_sparse_tile(const Tile& t, const Batch<T>& batch, Range block, Sums to) {
+void NativeStep<T>::sum_sparse_tile(const Tile& t, const Batch<T>& batch, Range block, Sums to, bool resume) {
   const index width = packing(t).width(t.panel);
   const Panel<T> out{to.weights, width, width / kernels_.lanes};
   const auto delta = [&](index b) { return delta_row(1, b) + t.panel * packing(t).panel; };
-  if (block.begin == 0) std::fill_n(to.weights, t.rows.size() * width, T(0));
+  if (!resume) std::fill_n(to.weights, t.rows.size() * width, T(0));
   for (index b = block.begin; b < block.end; ++b)
     kernels_.sparse_outer(batch.x, batch.row(b), t.rows.begin, t.rows.end, delta(b), out);
-  if (t.first())
-    kernels_.column_sums({block.size(), width, delta(block.begin), layer(1).stride}, to.bias, block.begin > 0);
+  if (t.first()) kernels_.column_sums({block.size(), width, delta(block.begin), layer(1).stride}, to.bias, resume);
 }
 
 // The gradient of one tile, and of the panel's biases with its first tile: sums over the examples `block` of the
-// minibatch, ascending, on top of those of the blocks before.
+// minibatch, ascending, on top of what is there where it is to resume.
 template <class T>
-void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to) {
+void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to, bool resume) {
   const Layer& at = layer(t.layer);
   const Layer& below = layer(t.layer - 1);
   const T* delta = at.delta.data() + block.begin * at.stride + t.panel * at.packing.panel;
@@ -339,7 +353,7 @@ void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to) {
   Product<T> p;
   p.depth = block.size();
   p.a_row = 1;
-  p.resume = block.begin > 0;
+  p.resume = resume;
   if (turned(t)) {
     p.rows = at.packing.filled(t.panel);
     p.a = delta;
@@ -363,7 +377,7 @@ void NativeStep<T>::sum_tile(const Tile& t, Range block, Sums to) {
     p.out_row = width;
     kernels_.product(p);
   }
-  if (t.first()) kernels_.column_sums({block.size(), width, delta, at.stride}, to.bias, p.resume);
+  if (t.first()) kernels_.column_sums({block.size(), width, delta, at.stride}, to.bias, resume);
 }
 
 // Of a panel that is padding for a quarter or more the gradient is summed turned: inputs in the lanes, outputs as rows.
@@ -414,13 +428,13 @@ void NativeStep<T>::update(const Place& me, const Batch<T>& batch, const Update<
 }
 
 template <class T>
-void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready) {
+void NativeStep<T>::gradient(const Place& me, const Batch<T>& batch, T* flat, LayersReady* ready, bool resume) {
   for (index l = network_.layers(); l >= 1; --l) {
     const Range all = layer(l).tiles, part = split(all.size(), me.threads(), me.thread());
     const index most = chunk(all.size(), batch.count, me.threads());
     for (index first = part.begin; first < part.end; first += most) {
       const Range mine{all.begin + first, all.begin + std::min(first + most, part.end)};
-      sum_tiles(me, mine, batch);
+      sum_tiles(me, mine, batch, resume ? flat : nullptr);
       for (index i = 0; i < mine.size(); ++i) {
         const Tile& t = tile(mine.begin + i);
         const index filled = packing(t).filled(t.panel);

@@ -37,7 +37,7 @@ class NativeStep final : public Step<T> {
   void propagate(const Place&, const Batch<T>&, double* losses) override;
   void squares(const Place&, double* rows) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
-  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*) override;
+  void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*, bool resume) override;
   void apply(const Place&, const T* flat, const Update<T>&) override;
 
  private:
@@ -94,9 +94,10 @@ class NativeStep final : public Step<T> {
   T* bias(const Tile&, int slot);
   const Packing& packing(const Tile& t) const { return layer(t.layer).packing; }
   Sums sums(const Place&, index i);
-  void sum_tiles(const Place&, Range tiles, const Batch<T>&);
-  void sum_sparse_tile(const Tile&, const Batch<T>&, Range block, Sums);
-  void sum_tile(const Tile&, Range block, Sums);
+  void sum_tiles(const Place&, Range tiles, const Batch<T>&, const T* resume = nullptr);
+  void sum_sparse_tile(const Tile&, const Batch<T>&, Range block, Sums, bool resume);
+  void load_sums(const Tile&, const T* flat, Sums, bool turned);
+  void sum_tile(const Tile&, Range block, Sums, bool resume);
   bool turned(const Tile&) const;
   void turn_back(const Tile&, Sums, T* spare);
   void update_tile(const Tile&, Sums, const Update<T>&);

@@ -80,9 +80,9 @@ class Step {
   // Sum over columns of squared weights, one number a row of every W; reads the weights only.
   virtual void squares(const Place&, double* rows) = 0;
   // After propagate: the mean gradient, applied in place, or written to the flat vector, layers from the last to the
-  // first, each told of where somebody waits for it.
+  // first, each told of where somebody waits for it. With `resume` it goes on from the sums that are there.
   virtual void update(const Place&, const Batch<T>&, const Update<T>&) = 0;
-  virtual void gradient(const Place&, const Batch<T>&, T* flat, LayersReady* = nullptr) = 0;
+  virtual void gradient(const Place&, const Batch<T>&, T* flat, LayersReady* ready, bool resume) = 0;
   virtual void apply(const Place&, const T* flat, const Update<T>&) = 0;
 };
 

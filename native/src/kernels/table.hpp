@@ -57,7 +57,7 @@ struct Panel {
 template <class T>
 struct Mask {
   std::uint64_t key = 0;  // of seed, step and layer
-  index row = 0;          // number in the minibatch of the block's first row
+  index row = 0;          // number of the block's first row
   index column = 0;       // number in the layer of the block's first column
   std::uint32_t threshold = 0;
   T scale = 1;

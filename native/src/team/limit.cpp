@@ -20,6 +20,4 @@ extern "C" int schuss_get_num_threads() {
   return limit > 0 ? limit : schuss::allowed_cores();
 }
 
-extern "C" void schuss_set_num_threads(int threads) {
-  schuss::limit = threads < 1 ? 0 : threads;
-}
+extern "C" void schuss_set_num_threads(int threads) { schuss::limit = threads < 1 ? 0 : threads; }
