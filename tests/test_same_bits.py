@@ -209,3 +209,14 @@ def test_steps_equal_training_in_order(plan, dtype):
     assert stepped.parameters.tobytes() == trained.parameters.tobytes()
     weights = [4, 4, 4, 4, 4, 3]
     assert trained.history["loss"] == [float(np.average(epoch, weights=weights)) for epoch in losses]
+
+
+@pytest.mark.parametrize("plan", ["native:2x1", "native:1x2", "native:3x1", "native:2x2"])
+@pytest.mark.parametrize("rows", [1, 2, 7, 15, 16, 40])
+def test_outputs_of_few_rows(plan, rows):
+    """One thread alone, all threads on each product, groups of rows: which of them depends on rows and parameters."""
+    X = np.random.default_rng(0).random((rows, 1500), np.float32)
+    for hidden in (10, 100, 1500):
+        alone = Network((1500, hidden, 3), seed=0, plan="native:1x1")
+        shared = Network((1500, hidden, 3), seed=0, plan=plan, n_jobs=8)
+        assert shared.forward(X).tobytes() == alone.forward(X).tobytes()

@@ -1,6 +1,7 @@
 // The Python module: checks dtypes, shapes and ranges, then works without the GIL.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/engine.hpp"
@@ -157,15 +159,16 @@ class PyEngine {
     return {loss, outcome.ending == Ending::complete};
   }
 
-  // y may be None; then `losses` stays as it is
-  void forward(nb::object x, nb::object y, Matrix<T> out, Numbers losses) {
+  // losses of the examples where y is given
+  void forward(nb::object x, nb::object y, Matrix<T> out, std::optional<Numbers> losses) {
     const Held from(*this, x, y, nb::none());
     require_length(out, from.x.rows, "out");
     require(static_cast<index>(out.shape(1)) == engine_.network().targets(), "out must have one column an output");
-    if (!y.is_none()) require_length(losses, from.x.rows, "losses");
+    require(losses.has_value() == !y.is_none(), "losses must be given with y, and not without");
+    if (losses) require_length(*losses, from.x.rows, "losses");
     {
       const nb::gil_scoped_release release;
-      engine_.forward(from.x, from.y, out.data(), y.is_none() ? nullptr : losses.data());
+      engine_.forward(from.x, from.y, out.data(), losses ? losses->data() : nullptr);
     }
     raise_pending();
   }
@@ -337,7 +340,7 @@ void bind_engine(nb::module_& m, const char* name) {
       .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a,
            "weights"_a.none() = nb::none())
       .def("step", &E::step, "x"_a, "y"_a, "rate"_a, "weights"_a.none() = nb::none())
-      .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a)
+      .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a.none() = nb::none())
       .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a, "on_layer"_a.none() = nb::none(),
            "weights"_a.none() = nb::none())
       .def("bytes", &E::bytes, "batch_size"_a)

@@ -74,6 +74,7 @@ def _read(X: Examples) -> Any:
 
 
 threadpool.register()
+_NO_LOSSES = np.empty(0)
 
 
 class CpuEngine:
@@ -217,10 +218,13 @@ class CpuEngine:
         """Output activations (n_examples, n_outputs), and each example's loss, by no weight, where y is given."""
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
-        losses = np.empty(rows if y is not None else 0)
-        with self._blas():
+        losses = None if y is None else np.empty(rows)
+        if self._blas_threads is None:
             self._core.forward(_read(X), y, out, losses)
-        return out, losses
+        else:
+            with self._blas():
+                self._core.forward(_read(X), y, out, losses)
+        return out, _NO_LOSSES if losses is None else losses
 
     def gradient(
         self,

@@ -24,6 +24,9 @@ __all__ = ["Network", "most_likely", "start"]
 
 Array = NDArray[Any]
 
+#: Multiply-adds that the calling thread does by itself, so that nothing has to be asked about threads.
+_ALONE = 1e6
+
 STARTS = ("auto", "glorot_uniform", "he_normal")
 
 
@@ -266,8 +269,14 @@ class Network:
 
     def forward_checked(self, X: Array) -> Array:
         """:meth:`forward` of what :func:`schuss.validation.examples` has already checked."""
+        rows = X.shape[0]
         with self._lock:
-            return self._ready(X.shape[0], outputs_only=True).forward(X)[0]
+            engine = self._engine
+            if engine is None or rows * len(self._parameters) >= _ALONE:
+                engine = self._ready(rows, outputs_only=True)
+            else:
+                engine.forget_interrupts()
+            return engine.forward(X)[0]
 
     def predict(self, X: ArrayLike) -> Array:
         """Labels (n_examples,) of the likeliest classes; the outputs themselves where there are no `classes`."""

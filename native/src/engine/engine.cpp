@@ -17,6 +17,11 @@ constexpr index kBlockRows = 192;
 // Rows whose activations a gradient holds at a time: the memory that it takes does not grow with the examples.
 constexpr index kGradientRows = 8192;
 
+// Multiply-adds of a pass forward that one thread does before another would have begun, and rows of a group below which
+// the threads rather share each product.
+constexpr double kAlone = 2e6;
+constexpr index kFewRows = 8;
+
 // Parameters from which a copy of them is shared by the team: some hundred microseconds of one thread.
 constexpr index kWorthWaking = 1 << 20;
 
@@ -70,6 +75,12 @@ template <class T>
 Place Engine<T>::place(int thread) {
   const int group = thread / plan_.matrix;
   return {group, plan_.examples, thread % plan_.matrix, plan_.matrix, meets_[static_cast<std::size_t>(group)], &stop_};
+}
+
+// All threads share each product.
+template <class T>
+Place Engine<T>::one_group(int thread) {
+  return {0, 1, thread, team_.size(), team_.size() > 1 ? &all_ : nullptr, &stop_};
 }
 
 // work(place) by the whole team where the parameters are many, else by the caller alone.
@@ -245,16 +256,20 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
   const index block = kBlockRows * plan_.examples;
   reserve(std::min(block, x.rows));
   stop_.reset();
-  team_.run([&](int thread) {
-    const Place me = place(thread);
+  const auto pass = [&](const Place& me) {
     for (index first = 0; first < x.rows; first += block) {
       const index count = std::min(block, x.rows - first);
-      if (count < block) all_.wait();
+      if (count < block) wait(me);
       Batch<T> batch{x, y, nullptr, first, count};
       batch.total = static_cast<double>(count);
       step_->forward(me, batch, out + first * network_.targets(), losses ? losses + first : nullptr);
     }
-  });
+  };
+  const bool native = plan_.kernels == Kernels::native;
+  const double work = static_cast<double>(x.rows) * static_cast<double>(network_.parameters());
+  if (native && work < kAlone) team_.alone([&] { pass(Place{.stop = &stop_}); });
+  else if (native && x.rows < kFewRows * plan_.examples) team_.run([&](int thread) { pass(one_group(thread)); });
+  else team_.run([&](int thread) { pass(place(thread)); });
   return !stop_.raised();
 }
 

@@ -93,6 +93,7 @@ class Engine {
 
  private:
   Place place(int thread);
+  Place one_group(int thread);
   template <class Work>
   void copy_parameters(Work work);
   Update<T> update_for(double rate, double total) const;
