@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle, islice
 from statistics import median
 from typing import Any
@@ -41,6 +42,7 @@ def estimator(library: str, kind: str) -> Any:
 
 
 def seconds(work: Callable[[], Any]) -> float:
+    measure.pause()
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -103,7 +105,7 @@ def fit(names: Sequence[str], seeds: int) -> dict[str, Any]:
         for seed in range(seeds):
             for library in LIBRARIES:
                 model = estimator(library, kind)(random_state=seed)
-                took = seconds(lambda model=model: model.fit(parts[0], parts[2]))
+                took = seconds(partial(model.fit, parts[0], parts[2]))
                 runs[library].append(
                     {"seconds": took, "epochs": model.n_iter_, "score": model.score(parts[1], parts[3])}
                 )
@@ -140,7 +142,7 @@ def search(rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for n_jobs, times in found.items():
             seeker = GridSearchCV(model, grid, cv=3, n_jobs=int(n_jobs), refit=False)
-            times.append(seconds(lambda seeker=seeker: seeker.fit(X, y)))
+            times.append(seconds(partial(seeker.fit, X, y)))
     rows = [[n_jobs, f"{median(times):.2f}"] for n_jobs, times in found.items()]
     print("GridSearchCV, 8 candidates x 3 folds of 20,000 x 20, 15 epochs each")
     print(measure.table(["n_jobs", "seconds"], rows), end="\n\n")
@@ -246,21 +248,21 @@ def online(rounds: int) -> dict[str, Any]:
             calls["torch"] = torch_adam(features, hidden, classes)
         except ImportError:
             print("torch is not installed: left out")
-        found[net] = turns(calls, lambda: cycle([(X[i : i + 1], y[i : i + 1]) for i in range(200)]), rounds)
+        found[net] = turns(calls, [(X[i : i + 1], y[i : i + 1]) for i in range(200)], rounds)
         print(f"partial_fit on one example, Adam, {net}, float32")
         print(latencies(found[net]), end="\n\n")
     return found
 
 
 def turns(
-    calls: dict[str, Callable[..., Any]], arguments: Callable[[], Any], rounds: int, block: float = 0.5
+    calls: dict[str, Callable[..., Any]], arguments: list[tuple[Any, ...]], rounds: int, block: float = 0.5
 ) -> dict[str, list[float]]:
     """Microseconds of each call; blocks of half a second take turns, the first not counted."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
             end = time.perf_counter() + block
-            for given in islice(arguments(), 100_000):
+            for given in islice(cycle(arguments), 100_000):
                 began = time.perf_counter()
                 call(*given)
                 done = time.perf_counter()
@@ -337,14 +339,14 @@ def predict(rounds: int) -> dict[str, Any]:
         wanted = ours.predict_proba(X)
         for name, call in calls.items():
             assert np.allclose(np.asarray(call(X)).reshape(400, -1)[:, -1], wanted[:, -1], atol=1e-5), name
-        one = turns(calls, lambda X=X: cycle([(X[i : i + 1],) for i in range(400)]), rounds)
+        one = turns(calls, [(X[i : i + 1],) for i in range(400)], rounds)
         print(f"predict_proba of one row, {net}, float32")
         print(latencies(one), end="\n\n")
         many = rng.random((1_000_000, features), np.float32)
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(rounds):
             for name, call in calls.items():
-                times[name].append(seconds(lambda call=call: call(many)))
+                times[name].append(seconds(partial(call, many)))
         base = median(times["schuss"])
         rows = [[n, f"{median(t):.3f}", f"{median(t) / base:.1f}"] for n, t in times.items()]
         print(f"predict_proba of 1,000,000 rows, {net}, float32")

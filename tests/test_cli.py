@@ -34,12 +34,12 @@ def python_m(*arguments):
 def test_help_shows_the_verbs_and_an_example():
     result = run("--help")
     assert result.exit_code == 0
-    verbs = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines()[1:5]]
-    assert verbs == ["train", "predict", "evaluate", "info"]
+    verbs = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines()[1:7]]
+    assert verbs == ["train", "tune", "predict", "evaluate", "export", "info"]
     assert "schuss train mnist" in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "info"])
+@pytest.mark.parametrize("verb", ["train", "tune", "predict", "evaluate", "export", "info"])
 def test_every_verb_has_help(verb):
     result = run(verb, "-h")
     assert result.exit_code == 0
@@ -56,7 +56,7 @@ def test_python_m_is_the_same_program():
 def test_help_loads_no_heavy_libraries():
     code = (
         "import sys, schuss.cli\n"
-        "print(*sorted({'scipy', 'sklearn', 'rich', 'pooch', 'schuss.data'} & set(sys.modules)))"
+        "print(*sorted({'scipy', 'sklearn', 'rich', 'pooch', 'optuna', 'schuss.data'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""

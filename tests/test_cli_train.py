@@ -202,7 +202,7 @@ def test_file_too_small_to_split(tmp_path):
         (("--hidden", "-3"), ("'--hidden'", "'-3'", "at least 1 unit")),
         (("--activation", "softmax"), ("'--activation'", "'softmax'", "relu")),
         (("--output-activation", "magic"), ("'--output-activation'", "'magic'", "softmax")),
-        (("--loss", "hinge"), ("'--loss'", "'hinge'", "log_loss")),
+        (("--loss", "hinged"), ("'--loss'", "'hinged'", "log_loss")),
         (
             ("--output-activation", "softmax", "--loss", "squared_error"),
             ("'--output-activation'", "'softmax'"),

@@ -1,16 +1,21 @@
 """The model file: everything comes back, and whatever is wrong with a file is one line."""
 
+import contextlib
 import json
 import math
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import safe_open
 
 from schuss.errors import ModelFileError
+from schuss.losses import Loss
 from schuss.model_file import FORMAT_VERSION, is_model_file, load, save, write_file
 from schuss.network import Network
 
@@ -87,6 +92,64 @@ def test_class_labels_come_back_exactly(tmp_path, classes):
     assert np.array_equal(again, classes)
 
 
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [
+        (Loss("quantile", quantiles=(0.1, 0.5, 0.9)), "identity"),
+        (Loss("huber", huber_delta=0.3), "identity"),
+        (Loss("focal", focal_gamma=1.5, label_smoothing=0.1), "logistic"),
+        ("poisson", "exp"),
+    ],
+    ids=str,
+)
+def test_losses_and_an_activation_a_layer(tmp_path, loss, output):
+    network = small_network(
+        classes=None, loss=loss, output_activation=output, activation=["gelu", "leaky_relu"]
+    )
+    network.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert again.loss_function == network.loss_function
+    assert again.activations == ("gelu", "leaky_relu", output)
+    X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    assert np.array_equal(again.forward(X), network.forward(X))
+
+
+def test_network_without_hidden_layers(tmp_path):
+    Network((5, 3)).save(tmp_path / "m")
+    assert load(tmp_path / "m").activations == ("softmax",)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+def test_format_1_is_read(tmp_path, loss):
+    network = small_network(loss=loss, activation="tanh", output_activation=None)
+    config = {
+        "format_version": 1,
+        "schuss_version": "0.1.0",
+        "layer_sizes": [5, 4, 7, 3],
+        "activation": "tanh",
+        "output_activation": network.output_activation,
+        "loss": loss,
+        "classes": {"dtype": "<U4", "values": ["ham", "jam", "spam"]},
+        "input_scale": 1.0,
+        "input_shift": 0.0,
+        "dtype": "float32",
+        "plan": "native:1x1",
+        "history": {"loss": [0.5, None]},
+    }
+    layers = enumerate(zip(network.weights, network.biases, strict=True), start=1)
+    tensors = {f"{kind}{at}": array for at, pair in layers for kind, array in zip("Wb", pair, strict=True)}
+    (tmp_path / "m").write_bytes(safetensors.numpy.save(tensors, {"schuss": json.dumps(config)}))
+    again = load(tmp_path / "m")
+    assert (again.activations, again.loss_function) == (network.activations, network.loss_function)
+    assert np.array_equal(again.classes, network.classes)
+    assert np.array_equal(again.parameters, network.parameters)
+    assert again.history["loss"][0] == 0.5
+    assert math.isnan(again.history["loss"][1])
+    del config["activation"]
+    (tmp_path / "m").write_bytes(safetensors.numpy.save(tensors, {"schuss": json.dumps(config)}))
+    assert "its activations must be a list of text" in load_error(tmp_path / "m")
+
+
 def test_network_for_numbers_has_no_classes(tmp_path):
     save(small_network(classes=None, loss="squared_error"), tmp_path / "m")
     assert load(tmp_path / "m").classes is None
@@ -107,7 +170,9 @@ def test_file_is_plain_safetensors(model):
         config = json.loads(file.metadata()["schuss"])
     assert config["format_version"] == FORMAT_VERSION
     assert config["layer_sizes"] == [5, 4, 7, 3]
-    assert {"schuss_version", "plan", "dtype", "loss", "activation", "output_activation"} <= set(config)
+    assert config["activations"] == ["relu", "relu", "softmax"]
+    assert config["loss"] == {"name": "log_loss", "label_smoothing": 0.0}
+    assert {"schuss_version", "plan", "dtype"} <= set(config)
 
 
 def test_missing(tmp_path):
@@ -152,12 +217,24 @@ def test_foreign_safetensors(tmp_path, metadata):
     assert "not one that Schuss wrote" in load_error(tmp_path / "m")
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_changed_bytes_load_or_are_refused(model, changes):
+    save(small_network(), model)
+    content = bytearray(model.read_bytes())
+    for place, byte in changes:
+        content[int(place**3 * (len(content) - 1))] = byte  # more of them in the header
+    model.write_bytes(content)
+    with contextlib.suppress(ModelFileError):
+        load(model)
+
+
 def test_newer_format(model):
     rewrite(
         model, lambda config: config.update(format_version=FORMAT_VERSION + 1, schuss_version="9.0", loss=3)
     )
     message = load_error(model)
-    assert f"written in format {FORMAT_VERSION + 1} by Schuss 9.0" in message
+    assert f"written in format {FORMAT_VERSION + 1} by Schuss '9.0'" in message
     assert "upgrade" in message
 
 
@@ -176,18 +253,23 @@ def test_configuration_is_no_object_with_a_version(model, text):
         ("layer_sizes", [5, 0, 3]),
         ("layer_sizes", [5, True, 7, 3]),
         ("layer_sizes", "5-4-7-3"),
-        ("activation", 3),
-        ("output_activation", None),
-        ("loss", ["log_loss"]),
+        ("activations", "relu"),
+        ("activations", ["relu", 3, "softmax"]),
+        ("activations", []),
+        ("loss", "log_loss"),
+        ("loss", {"name": None}),
         ("classes", ["a", "b", "c"]),
         ("classes", {"dtype": "<i8"}),
         ("input_scale", math.nan),
         ("input_scale", "1"),
+        pytest.param("input_scale", 10**400, id="input_scale-huge"),
         ("input_shift", True),
         ("dtype", "float16"),
         ("dtype", ["float32"]),
         ("history", []),
         ("history", {"loss": 0.5}),
+        ("estimator", "MLPClassifier"),
+        ("estimator", {"class": "MLPClassifier", "params": {}}),
     ],
 )
 def test_entry_of_the_wrong_type(model, key, value):
@@ -195,9 +277,10 @@ def test_entry_of_the_wrong_type(model, key, value):
     assert f"damaged: its {key} must be" in load_error(model)
 
 
-def test_entry_missing(model):
-    rewrite(model, lambda config: config.pop("loss"))
-    assert "damaged: its loss must be text, got None" in load_error(model)
+@pytest.mark.parametrize("key", ["loss", "classes", "estimator", "layer_sizes"])
+def test_entry_missing(model, key):
+    rewrite(model, lambda config: config.pop(key))
+    assert f"damaged: its {key} is missing" in load_error(model)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +293,9 @@ def test_entry_missing(model):
         {"dtype": "object", "values": [1, 2, 3]},
         {"dtype": "<M8[D]", "values": ["2020-01-01"] * 3},
         {"dtype": "<i8", "values": [[1, 2, 3]]},
+        {"dtype": "<i8,<i8", "values": [1, 2, 3]},
+        {"dtype": "<i8", "values": [1, 2, 10**30]},
+        {"dtype": "<U500000000", "values": ["a", "b", "c"]},  # 6 GB
     ],
 )
 def test_class_labels_that_do_not_read(model, classes):
@@ -217,12 +303,24 @@ def test_class_labels_that_do_not_read(model, classes):
     assert "damaged: its class labels do not read as" in load_error(model)
 
 
-@pytest.mark.parametrize("key", ["activation", "output_activation", "loss"])
-def test_name_that_no_network_has(model, key):
-    rewrite(model, lambda config: config.update({key: "magic"}))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activations", ["relu", "magic", "softmax"]),
+        ("activations", ["relu", "relu", "magic"]),
+        ("loss", {"name": "magic"}),
+    ],
+)
+def test_name_that_no_network_has(model, key, value):
+    rewrite(model, lambda config: config.update({key: value}))
     message = load_error(model)
     assert "damaged: " in message
     assert "'magic'" in message
+
+
+def test_a_whole_number_serves_as_scale(model):
+    rewrite(model, lambda config: config.update(input_scale=10**30))
+    assert load(model).input_scale == 1e30
 
 
 def test_number_of_classes_that_does_not_fit(model):
@@ -237,8 +335,9 @@ def without_b2(tensors):
 @pytest.mark.parametrize("tensors", [without_b2, lambda kept: kept | {"W9": np.zeros(3)}, lambda kept: {}])
 def test_tensors_missing_or_too_many(model, tensors):
     rewrite(model, tensors=tensors)
-    assert "layer_sizes [5, 4, 7, 3] ask for the tensors W1, b1, W2, b2, W3, b3, it holds" in load_error(
-        model
+    assert (
+        "layer_sizes [5, 4, 7, 3] and history ask for the tensors W1, b1, W2, b2, W3, b3, it holds"
+        in load_error(model)
     )
 
 

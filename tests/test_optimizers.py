@@ -164,9 +164,9 @@ def test_state_carries_on_over_epochs(kernels):
 
 BAD = [
     ({"solver": "lbfgs"}, "solver must be one of sgd, adam, adamw, got 'lbfgs'"),
-    ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
-    ({"momentum": -0.1}, r"momentum must be in \[0, 1\), got -0.1"),
-    ({"momentum": float("nan")}, r"momentum must be in \[0, 1\), got nan"),
+    ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+    ({"momentum": -0.1}, r"momentum must be in \[0, 1\], got -0.1"),
+    ({"momentum": float("nan")}, r"momentum must be in \[0, 1\], got nan"),
     ({"beta_1": 1}, r"beta_1 must be in \[0, 1\), got 1"),
     ({"beta_2": -1}, r"beta_2 must be in \[0, 1\), got -1"),
     ({"epsilon": 0.0}, "epsilon must be > 0, got 0.0"),

@@ -29,7 +29,9 @@ def test_gradient_is_the_central_difference(loss, output, activation):
         for sign in (1, -1):
             flat[i] = value + sign * DIFFERENCE
             assert_same_side_of_the_kink(problem, network, flat)
-            ends.append(mean_loss(weights, biases, network.activations, problem.options["loss"], problem.X, Y))
+            ends.append(
+                mean_loss(weights, biases, network.activations, problem.options["loss"], problem.X, Y)
+            )
         flat[i] = value
         differences[i] = (ends[0] - ends[1]) / (2 * DIFFERENCE)
     assert distance(differences, problem.gradient) <= TOLERANCE["differences", "float64"]

@@ -13,7 +13,7 @@ from schuss.optimizers import Optimizer
 from schuss.plan import Plan
 from schuss.trainer import Trainer
 
-ALWAYS = ["loss", "epoch_seconds", "examples_per_second", "gflops"]
+ALWAYS = ["loss", "learning_rate", "epoch_seconds", "examples_per_second", "gflops"]
 HELD_OUT = ["validation_loss", "validation_accuracy"]
 
 X = np.random.default_rng(0).standard_normal((23, 3)).astype(np.float32)
@@ -33,7 +33,7 @@ def test_history():
     assert list(network.history) == ALWAYS
     assert all(len(values) == 3 for values in network.history.values())
     assert all(type(value) is float and value > 0 for values in network.history.values() for value in values)
-    for seconds, speed, gflops in zip(*(network.history[name] for name in ALWAYS[1:]), strict=True):
+    for seconds, speed, gflops in zip(*(network.history[name] for name in ALWAYS[2:]), strict=True):
         assert speed == pytest.approx(23 / seconds)
         assert gflops == pytest.approx(speed * network.flops_per_example / 1e9)
 
@@ -248,7 +248,7 @@ def test_divergence_names_the_place_and_keeps_the_last_good_parameters(kernels, 
     assert 1 <= error.step <= 5
     assert f"in epoch {error.epoch}, step {error.step}" in str(error)
     assert "\n" not in str(error)
-    assert isinstance(error, RuntimeError)
+    assert isinstance(error, ValueError)
     assert np.array_equal(network.parameters, good[-1])
     assert np.isfinite(network.parameters).all()
     assert all(map(math.isfinite, network.history["loss"]))
@@ -310,7 +310,24 @@ REFUSED = {
     "too many threads": ({"plan": "native:2x2", "n_jobs": 3}, "needs 4 threads, 3 allowed"),
     "init": ({"init": "zeros"}, "init must be one of .*, got 'zeros'"),
     "activation": ({"activation": "softmax"}, "activation must be one of .*, got 'softmax'"),
-    "loss": ({"loss": "hinge"}, "loss must be one of .*, got 'hinge'"),
+    "loss": ({"loss": "entropy"}, "loss must be one of .*, got 'entropy'"),
+    "loss of numbers": ({"loss": "poisson"}, "loss must be one of .* for labels .*, got 'poisson'"),
+    "schedule": ({"schedule": "sine"}, "schedule must be a Schedule or one of .*, got 'sine'"),
+    "plateau": ({"schedule": "adaptive"}, "schedule Adaptive.* needs patience"),
+    "patience": ({"patience": 2}, "patience needs validation examples"),
+    "no patience": ({"patience": 0, "validation": (X, Y)}, f"patience {AT_LEAST_1} 0"),
+    "dropout": ({"dropout": 1.0}, r"dropout must be in \[0, 1\), .*, got 1.0"),
+    "dropouts": ({"dropout": (0.1, 0.2)}, "one for each of the 1 hidden layers"),
+    "clipping": ({"clip_norm": -1.0}, "clip_norm must be positive and finite, or None, got -1.0"),
+    "weights": ({"sample_weight": np.ones(3)}, r"sample_weight must have 23 entries, .* got shape \(3,\)"),
+    "negative weight": ({"sample_weight": -np.ones(23)}, "sample_weight must be >= 0 and finite, got -1.0"),
+    "no weight": ({"sample_weight": np.zeros(23)}, "sample_weight must not be zero for every example"),
+    "class weight": ({"class_weight": {5: 2.0}}, r"class_weight must name labels among \[0, 1\], got 5"),
+    "class weights": (
+        {"class_weight": "even"},
+        "class_weight must be 'balanced', a dict or None, got 'even'",
+    ),
+    "negative class weight": ({"class_weight": {0: -1}}, "class_weight must hold weights >= 0 and finite"),
     "output": (
         {"output_activation": "relu"},
         "output_activation with log_loss must be softmax or logistic, got 'relu'",
@@ -321,7 +338,8 @@ REFUSED = {
     ),
     "validation features": ({"validation": (X[:, :2], Y)}, "validation X must have 3 features, got 2"),
     "validation rows": ({"validation": (X, Y[:-1])}, "validation y must have 23 entries"),
-    "validation of three": ({"validation": (X, Y, Y)}, f"{PAIR} 3 items"),
+    "validation of four": ({"validation": (X, Y, Y, Y)}, f"{PAIR} 4 items"),
+    "validation weights": ({"validation": (X, Y, Y[1:])}, "validation sample_weight must have 23 entries"),
     "validation list": ({"validation": [X, Y]}, PAIR),
     "validation without y": ({"validation": X}, PAIR),
 }

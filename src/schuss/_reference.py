@@ -22,7 +22,7 @@ LAMBDA, ALPHA = 1.0507009873554805, 1.6732632423543772
 INNER, CUBIC = np.sqrt(2 / np.pi), 0.044715  # of gelu
 
 
-def _gelu_prime(z: Array) -> Array:
+def _gelu_prime(z: Array) -> Any:
     t = np.tanh(INNER * (z + CUBIC * z**3))
     return (1 + t) / 2 + z / 2 * (1 - t**2) * INNER * (1 + 3 * CUBIC * z**2)
 
@@ -82,7 +82,7 @@ def terms(loss: Loss, shared: bool, a: Array, y: Array) -> tuple[Array, Array]:
     q = np.resize(loss.quantiles, a.shape)
     if loss.name in ("log_loss", "focal"):
         return _entropy(a, y, loss.focal_gamma if loss.name == "focal" else 0.0, shared)
-    return {
+    formulas: dict[str, Callable[[], tuple[Array, Array]]] = {
         "squared_error": lambda: (e**2 / 2, e),
         "poisson": lambda: (_xlogy(y, y / a) - y + a, 1 - y / a),
         "gamma": lambda: (y / a - np.log(y / a) - 1, 1 / a - y / a**2),
@@ -90,7 +90,8 @@ def terms(loss: Loss, shared: bool, a: Array, y: Array) -> tuple[Array, Array]:
         "huber": lambda: (np.where(np.abs(e) > d, d * (np.abs(e) - d / 2), e**2 / 2), np.clip(e, -d, d)),
         "quantile": lambda: (np.maximum(-q * e, (1 - q) * e), np.where(e < 0, -q, 1 - q)),
         "hinge": lambda: (np.maximum(1 - t * a, 0), np.where(t * a < 1, -t, 0)),
-    }[loss.name]()
+    }
+    return formulas[loss.name]()
 
 
 def forward(

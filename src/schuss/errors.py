@@ -19,7 +19,7 @@ class ModelFileError(SchussError, ValueError):
     """A model file is missing, damaged, foreign or too new."""
 
 
-class TrainingDiverged(SchussError, RuntimeError):
+class TrainingDiverged(SchussError, ValueError):
     """The loss or a weight is no longer finite.
 
     Attributes

@@ -1,13 +1,14 @@
-"""The model file: a network's parameters and configuration in one safetensors file.
+"""The model file: a network or an estimator in one safetensors file.
 
-The tensors are W1, b1, ..., WL, bL (W_l of shape (n_{l-1}, n_l)); the configuration is JSON text in the
-file's metadata, under the key ``schuss``. Reading one runs no code. Format: https://github.com/huggingface/safetensors.
+The tensors are W1, b1, ..., WL, bL (W_l of shape (n_{l-1}, n_l)) and, in float64, the history's columns, such as
+history.loss; the configuration is JSON text in the file's metadata, under the key ``schuss``: see
+:mod:`schuss.model_config`. Reading one runs no code. The optimizer's state is not in it: a training that goes on starts
+its momentum anew. Format: https://github.com/huggingface/safetensors.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,29 +21,33 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from schuss import model_config
 from schuss.errors import ModelFileError
 
 if TYPE_CHECKING:
+    from schuss.estimators.stored import Estimator
     from schuss.network import Network
 
-__all__ = ["FORMAT_VERSION", "is_model_file", "load", "save", "write_file"]
+__all__ = ["FORMAT_VERSION", "is_model_file", "load", "load_network", "save", "write_file"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _KEY = "schuss"
 _TENSOR_DTYPES = {"float32": "F32", "float64": "F64"}
+_LONGEST_MESSAGE = 300
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> Path:
-    """Write a network to a model file.
+def save(model: Network | Estimator, path: str | os.PathLike[str]) -> Path:
+    """Write a network or a fitted estimator to a model file.
 
     The file is written beside `path` and then moved there, so that a failed write leaves whatever was there
     before untouched.
 
     Parameters
     ----------
-    network : Network
-        The network; its `history` is stored too.
+    model : Network, MLPClassifier or MLPRegressor
+        A network is stored with its `history`; an estimator with its parameters (a RandomState and schedules
+        too) and what it learnt. The optimizer's state and callbacks are not stored.
     path : path-like
         Where to write; a regular file there is replaced.
 
@@ -54,50 +59,49 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        If the file cannot be written, or the class labels are of a kind that JSON cannot hold.
+        If the file cannot be written, or a label or parameter is of a kind that JSON cannot hold.
+    TypeError
+        If `model` is none of these; a class derived from them cannot be found again.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
     """
     target = Path(path)
-    config = {
-        "format_version": FORMAT_VERSION,
-        "schuss_version": version("schuss"),
-        "layer_sizes": [int(size) for size in network.layer_sizes],
-        "activation": network.activation,
-        "output_activation": network.output_activation,
-        "loss": network.loss_name,
-        "classes": _classes_to_json(target, network.classes),
-        "input_scale": float(network.input_scale),
-        "input_shift": float(network.input_shift),
-        "dtype": str(np.dtype(network.dtype)),
-        "plan": network.trained_plan,
-        "history": {key: [_to_json(value) for value in values] for key, values in network.history.items()},
-    }
+    network, config = _contents(target, model)
     tensors: dict[str, np.ndarray] = {}
     for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
         tensors[f"W{layer}"] = np.ascontiguousarray(W)
         tensors[f"b{layer}"] = np.ascontiguousarray(b)
+    for key, column in config["history"].items():
+        if column is None:
+            tensors[f"history.{key}"] = np.array(network.history[key], np.float64)
     metadata = {_KEY: json.dumps(config, allow_nan=False)}
     try:
         write_file(target, safetensors.numpy.save(tensors, metadata))
+    except SafetensorError as error:  # its header holds up to 100 MB
+        raise ModelFileError(f"{target}: cannot be written: {error}") from error
     except OSError as error:
         raise ModelFileError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
 
-def load(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network:
-    """Read a network from a model file.
+def load(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network | Estimator:
+    """Read from a model file what was saved there: a network or an estimator.
+
+    Its predictions have the bits of those before, given the same kernels: a network predicts with the plan "auto",
+    an estimator with the plan among its parameters where this machine has it, else "auto".
 
     Parameters
     ----------
     path : path-like
-        A file that `save` wrote.
+        A file that `save` wrote, in this or an earlier format.
     n_jobs : int or None, default=None
-        Threads that the network may use. The plan it was trained with does not bind it: the file may have
-        come from another machine.
+        Threads that the model may use; None: for an estimator what its parameter says. The plan that a network was
+        trained with does not bind it: the file may have come from another machine.
 
     Returns
     -------
-    Network
-        The network as it was saved, with its `history`.
+    Network, MLPClassifier or MLPRegressor
+        As it was saved, a network with its `history`.
 
     Raises
     ------
@@ -105,10 +109,22 @@ def load(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network:
         If the file is missing, no model file, damaged, or of a newer format.
     """
     source = Path(path)
-    with _opened(source) as file:
-        config = _config(source, file)
-        tensors = _tensors(source, file, config)
-    return _network(source, config, tensors, n_jobs)
+    config, tensors = _read(source)
+    with _damage(source):
+        network = _network(config, tensors, n_jobs)
+        if config["estimator"] is None:
+            return network
+        from schuss.estimators import stored
+
+        return stored.from_json(config["estimator"], network, n_jobs)
+
+
+def load_network(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network:
+    """Read the network alone, also where an estimator was saved; arguments and errors as of :func:`load`."""
+    source = Path(path)
+    config, tensors = _read(source)
+    with _damage(source):
+        return _network(config, tensors, n_jobs)
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -162,160 +178,155 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ModelFileError(f"{path}: damaged, cut short or no safetensors file ({error})") from error
 
 
-def _config(path: Path, file: Any) -> dict[str, Any]:
-    """The configuration, each entry of the type it must have."""
-    text = (file.metadata() or {}).get(_KEY)
-    if text is None:
-        raise ModelFileError(
-            f"{path}: a safetensors file, but not one that Schuss wrote (no '{_KEY}' in its metadata)"
-        )
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Contents that contradict their rules, as one line."""
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        raise ModelFileError(f"{path}: damaged: {text:.{_LONGEST_MESSAGE}}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Configuration and tensors, each entry of the type and shape it must have."""
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(_KEY)
+        if text is None:
+            raise ModelFileError(
+                f"{path}: a safetensors file, but not one that Schuss wrote (no '{_KEY}' in its metadata)"
+            )
+        config = _parsed(path, text)
+        with _damage(path):
+            for key, (rule, holds) in model_config.RULES.items():
+                if key not in config:
+                    raise ValueError(f"its {key} is missing")
+                if not holds(config[key]):
+                    raise ValueError(f"its {key} must be {rule}, got {config[key]!r:.60}")
+            return config, _tensors(file, config)
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    """The configuration as an object of the present format."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: damaged: its configuration is no JSON ({error})") from error
     config: dict[str, Any] = read if isinstance(read, dict) else {}
     found: Any = config.get("format_version")
-    if not _is_int(found) or found < 1:
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise ModelFileError(
-            f"{path}: damaged: its format_version must be a whole number from 1, got {found!r}"
+            f"{path}: damaged: its format_version must be a whole number from 1, got {found!r:.60}"
         )
     if found > FORMAT_VERSION:
         raise ModelFileError(
-            f"{path}: written in format {found} by Schuss {config.get('schuss_version', '(unknown)')}; "
+            f"{path}: written in format {found!r:.30} by Schuss {config.get('schuss_version')!r:.30}; "
             f"this Schuss reads up to format {FORMAT_VERSION}: upgrade it"
         )
-    for key, (rule, holds) in _RULES.items():
-        if not holds(config.get(key)):
-            raise ModelFileError(f"{path}: damaged: its {key} must be {rule}, got {config.get(key)!r:.60}")
-    return config
+    return model_config.upgraded(config) if found == 1 else config
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_sizes(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= 2 and all(_is_int(size) and size >= 1 for size in value)
-
-
-def _is_classes(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and isinstance(value.get("dtype"), str)
-        and isinstance(value.get("values"), list)
-    )
-
-
-def _is_history(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(column, list) for column in value.values())
-
-
-_TEXT = ("text", lambda value: isinstance(value, str))
-_RULES: dict[str, tuple[str, Any]] = {
-    "layer_sizes": ("a list of at least two positive whole numbers", _is_sizes),
-    "activation": _TEXT,
-    "output_activation": _TEXT,
-    "loss": _TEXT,
-    "classes": ("null or an object with dtype and values", _is_classes),
-    "input_scale": ("a finite number", _is_number),
-    "input_shift": ("a finite number", _is_number),
-    "plan": _TEXT,
-    "dtype": ("float32 or float64", lambda value: isinstance(value, str) and value in _TENSOR_DTYPES),
-    "history": ("an object of lists", _is_history),
-}
-
-
-def _tensors(path: Path, file: Any, config: dict[str, Any]) -> dict[str, np.ndarray]:
+def _tensors(file: Any, config: dict[str, Any]) -> dict[str, np.ndarray]:
     """W1, b1, ..., checked against the configuration before anything is read."""
-    sizes = config["layer_sizes"]
-    shapes: dict[str, list[int]] = {}
+    sizes, kind = config["layer_sizes"], _TENSOR_DTYPES[config["dtype"]]
+    wanted: dict[str, tuple[str, list[int]]] = {}
     for layer in range(1, len(sizes)):
-        shapes[f"W{layer}"] = [sizes[layer - 1], sizes[layer]]
-        shapes[f"b{layer}"] = [sizes[layer]]
+        wanted[f"W{layer}"] = kind, [sizes[layer - 1], sizes[layer]]
+        wanted[f"b{layer}"] = kind, [sizes[layer]]
+    columns = [f"history.{key}" for key, column in config["history"].items() if column is None]
     names = set(file.keys())
-    if names != set(shapes):
-        raise ModelFileError(
-            f"{path}: damaged: layer_sizes {sizes} ask for the tensors {', '.join(shapes)}, "
+    if names != {*wanted, *columns}:
+        raise ValueError(
+            f"layer_sizes {sizes!r:.100} and history ask for the tensors {', '.join([*wanted, *columns]):.100}, "
             f"it holds {', '.join(sorted(names)) or 'none'}"
         )
-    for name, shape in shapes.items():
+    for name in names:
         entry = file.get_slice(name)
-        wanted, got = (_TENSOR_DTYPES[config["dtype"]], shape), (entry.get_dtype(), entry.get_shape())
-        if wanted != got:
-            raise ModelFileError(
-                f"{path}: damaged: {name} must be {wanted[0]} of shape {tuple(wanted[1])}, "
-                f"got {got[0]} of shape {tuple(got[1])}"
+        dtype, shape = entry.get_dtype(), entry.get_shape()
+        rule = wanted.get(name, ("F64", shape[:1]))
+        if rule != (dtype, shape):
+            raise ValueError(
+                f"{name} must be {rule[0]} of shape {tuple(rule[1])}, got {dtype} of shape {tuple(shape)}"
             )
-    return {name: file.get_tensor(name) for name in shapes}
+    return {name: file.get_tensor(name) for name in (*wanted, *columns)}
 
 
-def _network(
-    path: Path, config: dict[str, Any], tensors: dict[str, np.ndarray], n_jobs: int | None
-) -> Network:
+def _contents(path: Path, model: Network | Estimator) -> tuple[Network, dict[str, Any]]:
+    """The network in a model, and the configuration of both."""
     from schuss.network import Network  # network imports this module
 
-    classes = _classes_from_json(path, config["classes"])
+    if isinstance(model, Network):
+        network, estimator = model, None
+    else:
+        from schuss.estimators import stored  # a network's file need not wait for scikit-learn
+
+        estimator = stored.checked(model)
+        network = estimator.network_
     try:
-        network = Network(
-            config["layer_sizes"],
-            activation=config["activation"],
-            output_activation=config["output_activation"],
-            loss=config["loss"],
-            classes=classes,
-            input_scale=config["input_scale"],
-            input_shift=config["input_shift"],
-            dtype=config["dtype"],
-            n_jobs=n_jobs,
-        )
+        config = _network_to_json(network)
+        config["estimator"] = None if estimator is None else stored.to_json(estimator)
     except ValueError as error:
-        raise ModelFileError(f"{path}: damaged: {error}") from error
-    network.parameters = np.concatenate([tensor.ravel() for tensor in tensors.values()])
+        raise ModelFileError(f"{path}: {error}") from error
+    return network, config
+
+
+def _network_to_json(network: Network) -> dict[str, Any]:
+    classes = network.classes
+    return {
+        "format_version": FORMAT_VERSION,
+        "schuss_version": version("schuss"),
+        "layer_sizes": [int(size) for size in network.layer_sizes],
+        "activations": list(network.activations),
+        "loss": model_config.loss_to_json(network.loss_function),
+        "classes": None if classes is None else model_config.array_to_json(classes, "class labels"),
+        "input_scale": float(network.input_scale),
+        "input_shift": float(network.input_shift),
+        "dtype": str(np.dtype(network.dtype)),
+        "plan": network.trained_plan,
+        "history": {key: _column_to_json(values, key) for key, values in network.history.items()},
+    }
+
+
+def _column_to_json(values: list[Any], name: str) -> Any:
+    """A column of the history; None where it is a tensor: partial_fit may have written millions of numbers."""
+    if all(isinstance(value, float) for value in values):
+        return None
+    return model_config.encode(list(values), name)
+
+
+def _network(config: dict[str, Any], tensors: dict[str, np.ndarray], n_jobs: int | None) -> Network:
+    from schuss.network import Network
+
+    *hidden, output = config["activations"]
+    classes = config["classes"]
+    network = Network(
+        config["layer_sizes"],
+        activation=hidden,
+        output_activation=output,
+        loss=model_config.loss_from_json(config["loss"]),
+        classes=None if classes is None else _labels(classes),
+        input_scale=float(config["input_scale"]),
+        input_shift=float(config["input_shift"]),
+        dtype=config["dtype"],
+        n_jobs=n_jobs,
+    )
+    layers = range(1, len(config["layer_sizes"]))
+    network.parameters = np.concatenate(
+        [tensors[f"{part}{layer}"].ravel() for layer in layers for part in "Wb"]
+    )
     network.trained_plan = config["plan"]
     network.history = {
-        key: [math.nan if value is None else value for value in values]
-        for key, values in config["history"].items()
+        key: tensors[f"history.{key}"].tolist() if column is None else model_config.decode(column)
+        for key, column in config["history"].items()
     }
     return network
 
 
-def _classes_to_json(path: Path, classes: np.ndarray | None) -> dict[str, Any] | None:
-    if classes is None:
-        return None
-    if not _holds_labels(classes):
-        raise ModelFileError(
-            f"{path}: class labels must be numbers, booleans or text, got dtype {classes.dtype}"
-        )
-    return {"dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str, "values": classes.tolist()}
-
-
-def _classes_from_json(path: Path, stored: dict[str, Any] | None) -> np.ndarray | None:
-    if stored is None:
-        return None
+def _labels(stored: dict[str, Any]) -> np.ndarray:
     try:
-        dtype = np.dtype(stored["dtype"])
-        classes = np.array(stored["values"], dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(
-            f"{path}: damaged: its class labels do not read as {stored['dtype']!r}"
-        ) from error
-    exact = classes.ndim == 1 and classes.tolist() == stored["values"]
-    if not exact or not _holds_labels(classes):
-        raise ModelFileError(f"{path}: damaged: its class labels do not read as {stored['dtype']!r}")
-    return classes
-
-
-def _holds_labels(classes: np.ndarray) -> bool:
-    """Whether JSON holds these labels exactly."""
-    if classes.dtype.kind == "O":
-        return all(isinstance(label, str) for label in classes)
-    return classes.dtype.kind in "biuU" or classes.dtype in (np.float16, np.float32, np.float64)
-
-
-def _to_json(value: Any) -> Any:
-    """A history entry as JSON knows it: NumPy scalars as Python's, NaN and infinity as null."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+        labels = model_config.array_from_json(stored)
+        if labels.ndim == 1:
+            return labels
+    except ValueError:
+        pass
+    raise ValueError(f"its class labels do not read as {stored['dtype']!r:.30}")

@@ -136,7 +136,9 @@ class Network:
         self.activations = (*hidden, self.output_activation)
         quantiles = self.loss_function.outputs_per_target
         if outputs % quantiles:
-            raise ValueError(f"layer_sizes must end in a multiple of the {quantiles} quantiles, got {outputs}")
+            raise ValueError(
+                f"layer_sizes must end in a multiple of the {quantiles} quantiles, got {outputs}"
+            )
         if self.output_activation == "softmax" and outputs < 2:
             raise ValueError(f"softmax needs at least 2 outputs, got {outputs}")
         self.dtype = validation.dtype(dtype)
@@ -260,6 +262,9 @@ class Network:
         It computes outputs, and the parameters are fetched from it when somebody looks.
         """
         with self._lock:
+            if self._engine is engine:
+                self._engine_ahead = True
+                return
             self._engine, self._engine_ahead, self._adopted = engine, True, True
             self._engine_key, self._engine_rows = self._key(allowed_threads(self.n_jobs)), 0
 
@@ -285,7 +290,7 @@ class Network:
 
     @property
     def border(self) -> float:
-        """Single output from which on the second class is the likelier one."""
+        """Single output above which the second class is the likelier one."""
         return 0.0 if self.loss_name == "hinge" else 0.5
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -313,17 +318,17 @@ class Network:
             Class numbers (n_examples,) of an integer dtype, or targets (n_examples, n_L); labels where the network
             has `classes`.
         """
-        X, targets = self.pair(X, y)
+        given, targets = self.pair(X, y)
         with self._lock:
-            losses = self._ready(X.shape[0]).forward(X, targets)[1]
+            losses = self._ready(len(targets)).forward(given, targets)[1]
         return float(np.mean(losses))
 
     def gradient(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Flat gradient (n_parameters,) of the mean loss over the examples, taken as one minibatch."""
-        X, targets = self.pair(X, y)
+        given, targets = self.pair(X, y)
         out = np.empty(self.n_parameters, self.dtype)
         with self._lock:
-            self._ready(X.shape[0]).gradient(X, targets, out)
+            self._ready(len(targets)).gradient(given, targets, out)
         return out
 
     def step(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.1) -> float:
@@ -334,16 +339,16 @@ class Network:
         FloatingPointError
             If the loss is not finite; the step is then not taken.
         """
-        X, targets = self.pair(X, y)
+        given, targets = self.pair(X, y)
         with self._lock:
-            loss, taken = self._ready(X.shape[0]).step(X, targets, float(learning_rate))
+            loss, taken = self._ready(len(targets)).step(given, targets, float(learning_rate))
             self._engine_ahead = self._engine_ahead or taken
             self.version += 1
         if not taken:
             raise FloatingPointError(f"loss is {loss}: the step was not taken")
         return loss
 
-    def pair(self, X: ArrayLike, y: ArrayLike, name: str = "") -> tuple[Array, Array]:
+    def pair(self, X: Any, y: ArrayLike, name: str = "") -> tuple[Any, Array]:
         """X and y checked, as the engine reads them; `name` goes before X and y in messages."""
         before = f"{name} " if name else ""
         X = validation.examples(X, self.layer_sizes[0], self.dtype, f"{before}X")
@@ -386,5 +391,5 @@ class Network:
 
 
 def most_likely(outputs: Array, border: float = 0.5) -> Array:
-    """Class number (n_examples,) of outputs (n_examples, n_L); one output means the second class from `border` on."""
-    return (outputs[:, 0] >= border).astype(np.int32) if outputs.shape[1] == 1 else np.argmax(outputs, axis=1)
+    """Class number (n_examples,) of outputs (n_examples, n_L); one output above `border` means the second class."""
+    return (outputs[:, 0] > border).astype(np.int32) if outputs.shape[1] == 1 else np.argmax(outputs, axis=1)

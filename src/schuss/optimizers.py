@@ -35,7 +35,7 @@ class Optimizer:
     Parameters
     ----------
     solver : {"sgd", "adam", "adamw"}
-    momentum : float in [0, 1), default 0
+    momentum : float in [0, 1], default 0
         For sgd.
     nesterov : bool, default False
         For sgd with momentum.
@@ -72,7 +72,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}")
-        for name in ("momentum", "beta_1", "beta_2"):
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1], got {self.momentum!r}")
+        for name in ("beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
         if not self.epsilon > 0:

@@ -1,10 +1,8 @@
-"""Training: epochs, minibatches, validation and history. No numerics: the engine computes."""
+"""Training a network from data: checks, epochs, validation, stopping. No numerics: the engine computes."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation as check
 from .engine import CpuEngine
-from .errors import DataError, TrainingDiverged
+from .epochs import History, Trainer
+from .errors import DataError
+from .losses import CLASS_LOSSES, Loss, as_loss
 from .network import Network, most_likely
 from .optimizers import Optimizer
 from .plan import Plan, allowed_threads, choose, n_parameters
+from .schedules import Schedule, as_schedule
+from .stopping import BestParameters, Stopping
+from .weighting import ClassWeight, class_weights, example_weights
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -23,97 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["History", "Trainer", "train", "training_memory"]
 
 Array = NDArray[Any]
-History = dict[str, list[float]]
 DEFAULT_BATCH_SIZE = 128
 OnEpoch = Callable[[Network, History], Any]
-
-
-@dataclass
-class Trainer:
-    """Runs epochs of minibatch gradient descent on one network.
-
-    Parameters
-    ----------
-    network : Network
-        Trained in place: its parameters are up to date after every epoch, and when one is interrupted.
-    optimizer : Optimizer
-    learning_rate : float
-    batch_size : int
-    plan : Plan
-    order : callable(n_examples) -> ndarray of int, (n_examples,)
-        Rows in the order of training; called once an epoch.
-    """
-
-    network: Network
-    optimizer: Optimizer
-    learning_rate: float
-    batch_size: int
-    plan: Plan
-    order: Callable[[int], Array] = np.arange
-
-    def __post_init__(self) -> None:
-        n = self.network
-        self.engine = n.new_engine(self.plan, self.optimizer)
-        self.engine.load(n.parameters)
-        n.history = {"loss": [], "epoch_seconds": [], "examples_per_second": [], "gflops": []}
-        n.trained_plan = str(self.plan)
-
-    def epoch(self, X: Array, y: Array) -> None:
-        """One pass over X (n_examples, n_0) and y, recorded in the network's history.
-
-        Raises
-        ------
-        TrainingDiverged
-            If the loss or a weight is no longer finite; the network keeps the parameters from the end of the
-            epoch before.
-        """
-        began = time.perf_counter()
-        n, B = len(X), self.batch_size
-        order = np.ascontiguousarray(self.order(n), np.int64)
-        rates = np.full(-(-n // B), float(self.learning_rate))
-        try:
-            losses, finite = self.engine.run(X, y, order, B, rates)
-        except KeyboardInterrupt:
-            self._fetch()
-            raise
-        seconds = time.perf_counter() - began
-        if not finite:
-            raise self._diverged(f"loss became {losses[-1]}", len(losses))
-        if not self._fetch():
-            raise self._diverged("a weight became infinite", len(losses))
-        history = self.network.history
-        history["loss"].append(
-            float(np.average(losses, weights=np.minimum(B, n - B * np.arange(len(rates)))))
-        )
-        history["epoch_seconds"].append(seconds)
-        history["examples_per_second"].append(n / seconds)
-        history["gflops"].append(self.network.flops_per_example * n / seconds / 1e9)
-
-    def validate(self, X: Array, y: Array) -> None:
-        """Loss and, for classes, accuracy on held-out examples, recorded in the network's history."""
-        outputs, losses = self.engine.forward(X, y)
-        history = self.network.history
-        history.setdefault("validation_loss", []).append(float(np.mean(losses)))
-        if y.ndim == 1:
-            history.setdefault("validation_accuracy", []).append(float(np.mean(most_likely(outputs) == y)))
-
-    def _fetch(self) -> bool:
-        """Hand the engine's parameters to the network, unless one is no longer finite."""
-        flat = np.empty(self.network.n_parameters, self.network.dtype)
-        self.engine.store(flat)
-        if not np.isfinite(flat).all():
-            return False
-        self.network.parameters = flat
-        return True
-
-    def _diverged(self, what: str, step: int) -> TrainingDiverged:
-        done = len(self.network.history["loss"])
-        return TrainingDiverged(
-            f"{what} in epoch {done + 1}, step {step}; the parameters are those after epoch {done} "
-            f"(a smaller learning_rate than {self.learning_rate:g} may help)",
-            done + 1,
-            step,
-        )
 
 
 def training_memory(
@@ -149,19 +63,25 @@ def train(
     y: ArrayLike | None = None,
     *,
     hidden_layer_sizes: Sequence[int] | int = (1024,),
-    activation: str = "relu",
+    activation: str | Sequence[str] = "relu",
     output_activation: str | None = None,
-    loss: str | None = None,
+    loss: str | Loss | None = None,
     init: str = "auto",
     solver: str = "sgd",
     learning_rate: float = 0.1,
+    schedule: str | Schedule = "constant",
     momentum: float = 0.0,
     nesterov: bool = False,
     alpha: float = 0.0,
     weight_decay: float | None = None,
+    clip_norm: float | None = None,
+    dropout: float | Sequence[float] = 0.0,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ClassWeight = None,
     batch_size: int | None = None,
     epochs: int = 10,
-    validation: tuple[ArrayLike, ArrayLike] | Dataset | None = None,
+    validation: tuple[ArrayLike, ...] | Dataset | None = None,
+    patience: int | None = None,
     shuffle: bool = True,
     seed: int | None = 0,
     plan: str = "auto",
@@ -184,18 +104,30 @@ def train(
         Units of each hidden layer; () for none.
     activation, output_activation, loss, init
         As in :class:`Network`; loss None is log_loss for classes and squared_error for numbers.
-    solver, momentum, nesterov, alpha, weight_decay
+    solver, momentum, nesterov, alpha, weight_decay, clip_norm
         As in :class:`schuss.optimizers.Optimizer`.
     learning_rate : float > 0, default 0.1
+        The schedule's base rate.
+    schedule : str or Schedule, default "constant"
+        See :mod:`schuss.schedules`.
+    dropout : float in [0, 1) or a sequence of them, default 0
+        Share of the units, of every hidden layer or of each, that a step leaves out.
+    sample_weight : array-like (n_examples,), default None
+        How much each example counts; a minibatch's loss is divided by the sum of its weights.
+    class_weight : dict, "balanced" or None, default None
+        How much the examples of each class count, beside their own weights; "balanced": each class as much as any.
     batch_size : int or None, default None
         Examples in a minibatch, at most n_examples; None: 128, or all where there are fewer. The last minibatch of
         an epoch may be shorter.
     epochs : int, default 10
-    validation : (X, y) or Dataset, default None
+    validation : (X, y), (X, y, sample_weight) or Dataset, default None
         Held-out examples; loss and accuracy on them are recorded after each epoch.
+    patience : int or None, default None
+        Stop when the validation loss has not fallen for so many epochs in a row (what the schedule makes of a
+        plateau comes first), and end with the parameters for which it was lowest. None: neither.
     shuffle : bool, default True
     seed : int or None, default 0
-        Of the starting weights and of the shuffling.
+        Of the starting weights, of the shuffling and of dropout.
     plan : str, default "auto"
         KERNELS:EXAMPLESxMATRIX or a name; see :mod:`schuss.plan`.
     n_jobs : int or None, default None
@@ -212,8 +144,8 @@ def train(
     Returns
     -------
     Network
-        With `history`: lists with an entry an epoch of loss, epoch_seconds, examples_per_second, gflops and, with
-        validation, validation_loss and validation_accuracy.
+        With `history`: lists with an entry an epoch of loss, learning_rate (of the last step), epoch_seconds,
+        examples_per_second, gflops and, with validation, validation_loss and validation_accuracy.
 
     Raises
     ------
@@ -225,50 +157,110 @@ def train(
         On Ctrl-C, within a second; a `network` handed over holds what was learnt so far.
     """
     optimizer = Optimizer(
-        solver=solver, momentum=momentum, nesterov=nesterov, alpha=alpha, weight_decay=weight_decay
-    )
+        solver=solver, momentum=momentum, nesterov=nesterov, alpha=alpha, weight_decay=weight_decay,
+        clip_norm=clip_norm,
+    )  # fmt: skip
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+    rates = as_schedule(schedule, name="schedule")
     epochs = check.positive_integer("epochs", epochs)
     if batch_size is not None:
         batch_size = check.positive_integer("batch_size", batch_size)
+    stopping = _stopping(patience, validation, rates)
     threads = allowed_threads(n_jobs)
     Plan.parse(plan, threads)
     given, y, classes, scale, shift = _unpack(X, y, network)
-    X = check.examples(given, None, np.dtype(np.float32))
     if network is None:
+        examples = check.examples(given, None, np.dtype(np.float32))
+        chosen_loss = _loss(loss, classes)
         network = Network(
-            (X.shape[1], *check.hidden_sizes(hidden_layer_sizes), _outputs(y, classes)),
-            activation=activation,
-            output_activation=output_activation,
-            loss=loss or ("squared_error" if classes is None else "log_loss"),
-            classes=classes,
-            input_scale=scale,
-            input_shift=shift,
-            dtype=check.precision(precision, X),
-            init=init,
-            seed=seed,
-            plan=plan,
-            n_jobs=n_jobs,
-            isa=isa,
-        )
-    X, targets = network.pair(given, y)
-    held_out = None if validation is None else _validation_pair(network, validation)
+            (examples.shape[1], *check.hidden_sizes(hidden_layer_sizes), _outputs(y, classes, chosen_loss)),
+            activation=activation, output_activation=output_activation, loss=chosen_loss, classes=classes,
+            input_scale=scale, input_shift=shift, dtype=check.precision(precision, examples), init=init, seed=seed,
+            plan=plan, n_jobs=n_jobs, isa=isa,
+        )  # fmt: skip
+    examples, targets = network.pair(given, y)
+    weights = _weights(sample_weight, class_weight, targets, network)
+    held_out = None if validation is None else _validation(network, validation)
+    rows = examples.shape[0]
     if batch_size is None:
-        batch_size = min(DEFAULT_BATCH_SIZE, len(X))
-    elif batch_size > len(X):
-        raise DataError(f"batch_size must be at most the number of examples, {len(X)}, got {batch_size}")
-    chosen = choose(plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch_size)
-    rng = np.random.default_rng(None if seed is None else [seed, 1])  # not the starting weights' stream
-    order = rng.permutation if shuffle else np.arange
-    trainer = Trainer(network, optimizer, learning_rate, batch_size, chosen, order)
-    for _ in range(epochs):
-        trainer.epoch(X, targets)
-        if held_out is not None:
-            trainer.validate(*held_out)
-        if on_epoch is not None and on_epoch(network, network.history):
-            break
+        batch_size = min(DEFAULT_BATCH_SIZE, rows)
+    elif batch_size > rows:
+        raise DataError(f"batch_size must be at most the number of examples, {rows}, got {batch_size}")
+    order, dropouts = (np.random.default_rng(None if seed is None else [seed, stream]) for stream in (1, 2))
+    trainer = Trainer(
+        network, optimizer, learning_rate, batch_size,
+        choose(plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch_size),
+        order.permutation if shuffle else np.arange, schedule=rates, epochs=epochs,
+        dropout=check.dropout(dropout, len(network.layer_sizes) - 2), seed=int(dropouts.integers(2**63)),
+    )  # fmt: skip
+    _run(trainer, (examples, targets, weights), held_out, stopping, on_epoch)
     return network
+
+
+def _loss(loss: str | Loss | None, classes: Array | None) -> Loss:
+    chosen = as_loss(loss or ("squared_error" if classes is None else "log_loss"))
+    if classes is not None and chosen.name not in CLASS_LOSSES:
+        raise ValueError(
+            f"loss must be one of {', '.join(CLASS_LOSSES)} for labels (targets that are no labels are "
+            f"floating-point numbers), got {chosen.name!r}"
+        )
+    return chosen
+
+
+def _stopping(patience: int | None, validation: Any, schedule: Schedule) -> Stopping | None:
+    if patience is None:
+        if schedule.on_plateau(1.0) is not None:
+            raise ValueError(
+                f"schedule {schedule} needs patience, which says when training no longer improves"
+            )
+        return None
+    if validation is None:
+        raise ValueError(f"patience needs validation examples, got patience={patience!r} and validation=None")
+    return Stopping(0.0, check.positive_integer("patience", patience) - 1)
+
+
+def _run(
+    trainer: Trainer,
+    data: tuple[Array, Array, Array | None],
+    held_out: tuple[Array, Array, Array | None] | None,
+    stopping: Stopping | None,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """The epochs of a training; with `stopping`, which goes by the validation loss, ends with the best parameters."""
+    network, history = trainer.network, trainer.network.history
+    best = BestParameters(network.parameters)
+    for _ in range(trainer.epochs):
+        trainer.epoch(*data)
+        patience_ends = False
+        if held_out is not None:
+            X, y, weights = held_out
+            outputs = trainer.validate(X, y, weights)
+            if network.classes is not None:
+                right = np.average(most_likely(outputs, network.border) == y, weights=weights)
+                history.setdefault("validation_accuracy", []).append(float(right))
+            if stopping is not None:
+                best.offer(history["validation_loss"][-1], network.parameters)
+                patience_ends = stopping.update(history["validation_loss"][-1])
+        if on_epoch is not None and on_epoch(network, history):
+            break
+        if patience_ends and stopping is not None and not trainer.plateau(stopping):
+            break
+    if stopping is not None:
+        network.parameters = best.flat
+
+
+def _weights(
+    sample_weight: ArrayLike | None, class_weight: ClassWeight, targets: Array, network: Network
+) -> Array | None:
+    """Weight of each example: its own times its class's."""
+    own = example_weights(sample_weight, len(targets))
+    if class_weight is None:
+        return own
+    if network.classes is None or targets.ndim != 1:
+        raise ValueError(f"class_weight needs labels, got targets that are numbers and {class_weight!r}")
+    by_class = class_weights(class_weight, network.classes, targets, own)[targets]
+    return by_class if own is None else own * by_class
 
 
 def _unpack(X: Any, y: Any, network: Network | None) -> tuple[Any, Any, Array | None, float, float]:
@@ -292,20 +284,23 @@ def _unpack(X: Any, y: Any, network: Network | None) -> tuple[Any, Any, Array | 
     return X, y, None, 1.0, 0.0
 
 
-def _validation_pair(network: Network, validation: Any) -> tuple[Array, Array]:
+def _validation(network: Network, validation: Any) -> tuple[Array, Array, Array | None]:
     from .data import Dataset
 
     if isinstance(validation, Dataset):
-        return network.pair(*_unpack(validation, None, network)[:2], name="validation")
-    if not isinstance(validation, tuple) or len(validation) != 2:
+        X, y, *_ = _unpack(validation, None, network)
+        X, y = network.pair(X, y, name="validation")
+        return X, y, None
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
         got = f"{len(validation)} items" if isinstance(validation, tuple) else type(validation).__name__
         raise ValueError(f"validation must be a pair (X, y) or a Dataset, got {got}")
-    X, y = validation
-    return network.pair(X, y, name="validation")
+    X, y = network.pair(validation[0], validation[1], name="validation")
+    weights = validation[2] if len(validation) == 3 else None
+    return X, y, example_weights(weights, X.shape[0], "validation sample_weight")
 
 
-def _outputs(y: Any, classes: Array | None) -> int:
+def _outputs(y: Any, classes: Array | None, loss: Loss) -> int:
     if classes is not None:
         return len(classes)
     shape = np.shape(y)
-    return shape[1] if len(shape) == 2 else 1
+    return (shape[1] if len(shape) == 2 else 1) * loss.outputs_per_target

@@ -8,9 +8,11 @@ import click
 
 from schuss.cli._common import Failure, Interrupted
 from schuss.cli.evaluate import evaluate
+from schuss.cli.export import export
 from schuss.cli.info import info
 from schuss.cli.predict import predict
 from schuss.cli.train import train
+from schuss.cli.tune import tune
 from schuss.errors import SchussError
 
 __all__ = ["app", "main"]
@@ -41,6 +43,8 @@ Examples:
   schuss train                                     784-1024-10 on the built-in 28x28 digits
   schuss train mnist --net net-2h --plan native    MNIST, two hidden layers
   schuss train sales.csv --target region --hidden 64,64 --out sales.safetensors
+  schuss train sales.csv --target region --cv 5    how well that does, before any model is kept
+  schuss tune sales.csv --target region            and with which settings it does best
   schuss evaluate schuss-model.safetensors digits28
   schuss predict sales.safetensors new.csv > regions.txt
 
@@ -56,7 +60,7 @@ def app() -> None:
     """
 
 
-for verb in (train, predict, evaluate, info):
+for verb in (train, tune, predict, evaluate, export, info):
     app.add_command(verb)
 
 

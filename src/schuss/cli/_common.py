@@ -12,10 +12,13 @@ from typing import IO, Any
 import click
 
 __all__ = [
+    "TABLES",
     "Failure",
     "Interrupted",
     "check_can_write",
+    "check_weights",
     "data_dir_option",
+    "echo_columns",
     "echo_json",
     "echo_table",
     "isa_option",
@@ -24,6 +27,9 @@ __all__ = [
     "target_option",
     "threads_option",
 ]
+
+#: Endings of files that have columns.
+TABLES = (".csv", ".parquet", ".arrow", ".feather")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 threads_option = click.option(
@@ -41,7 +47,10 @@ data_dir_option = click.option(
     "--data-dir", type=click.Path(), help="Folder of the MNIST files.  [env: SCHUSS_DATA_DIR]"
 )
 target_option = click.option(
-    "--target", metavar="COLUMN", help="Target column of a CSV file: name or number.  [default: the last]"
+    "--target",
+    metavar="COLUMN[,COLUMN...]",
+    help="Target column of a table (CSV, Parquet, Arrow): name or number; several are numbers to predict at once.  "
+    "[default: the last]",
 )
 
 
@@ -77,6 +86,13 @@ def check_can_write(path: Path, option: str) -> None:
         raise click.BadParameter(f"{str(path)!r}: {rule}.", param_hint=f"'{option}'")
 
 
+def check_weights(weights: str | None, source: str) -> None:
+    """Refuse a column of weights where the source has no columns."""
+    if weights is not None and Path(source).suffix.lower() not in TABLES:
+        rule = f"only a table ({', '.join(TABLES)}) has columns, got {source}."
+        raise click.BadParameter(rule, param_hint="'--weights'")
+
+
 def json_text(document: dict[str, Any]) -> str:
     """One JSON document, a line break at its end; NaN and infinity, which JSON lacks, become null."""
     return json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
@@ -91,6 +107,16 @@ def echo_table(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two aligned columns on stdout."""
     width = max(len(name) for name, _ in rows)
     click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+
+
+def echo_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table with aligned columns on stdout; cells that start with a letter to the left, others to the right."""
+    table = [head, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    left = [any(row[column][:1].isalpha() for row in rows) for column in range(len(head))]
+    for row in table:
+        cells = zip(row, widths, left, strict=True)
+        click.echo("  ".join(f"{cell:{'<' if text else '>'}{width}}" for cell, width, text in cells).rstrip())
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of a training on stderr: lines everywhere, a bar below them on a terminal."""
+"""Progress on stderr: lines, and a bar below them on a terminal."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["TrainingProgress", "epoch_line"]
 
 
 class TrainingProgress:
-    """A header, then one line an epoch.
+    """A header, then one line an epoch; or, of many trainings, news that only a terminal is told.
 
     Parameters
     ----------
-    epochs : int
-        Epochs to come.
+    total : int
+        Epochs (or folds, or trials) to come.
     quiet : bool
         Print nothing.
     """
 
-    def __init__(self, epochs: int, *, quiet: bool) -> None:
+    def __init__(self, total: int, *, quiet: bool) -> None:
         self._console = _Stderr(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._epochs = epochs
+        self._total = total
         # not the console's is_terminal: FORCE_COLOR makes it take a file for one
         on_terminal = sys.stderr.isatty() and not self._console.is_dumb_terminal
-        self._bar = _bar(self._console, epochs) if on_terminal and not quiet else None
+        self._bar = _bar(self._console, total) if on_terminal and not quiet else None
 
     def __enter__(self) -> TrainingProgress:
         if self._bar is not None:
@@ -45,11 +45,21 @@ class TrainingProgress:
         """Print one line above the bar."""
         self._console.print(text, markup=False)
 
+    def news(self, text: str) -> None:
+        """Print one line above the bar, where there is one."""
+        if self._bar is not None:
+            self.line(text)
+
+    def at(self, what: str, done: float) -> None:
+        """Move the bar; `done` is what is done of the total."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=what, completed=done)
+
     def epoch(self, history: dict[str, list[float]], plan: str) -> None:
         """Report the epoch that `history` ends with."""
-        self.line(epoch_line(history, self._epochs, plan))
-        if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0])
+        done = len(history["loss"])
+        self.line(epoch_line(history, self._total, plan))
+        self.at(f"epoch {done}/{self._total}", done)
 
 
 class _Stderr(Console):
@@ -59,11 +69,10 @@ class _Stderr(Console):
         self.quiet = True
 
 
-def _bar(console: Console, epochs: int) -> Progress:
+def _bar(console: Console, total: int) -> Progress:
     bar = Progress(
-        TextColumn("epoch"),
+        TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -71,7 +80,7 @@ def _bar(console: Console, epochs: int) -> Progress:
         transient=True,
         refresh_per_second=2,  # the training's threads want the cores
     )
-    bar.add_task("training", total=epochs)
+    bar.add_task("training", total=total)
     return bar
 
 

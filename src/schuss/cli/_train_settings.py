@@ -1,38 +1,34 @@
-"""What `schuss train` was asked to do, checked before any data are read."""
+"""What a training was asked to be, checked before any data are read as far as it can be."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from schuss.cli._common import check_can_write
+from schuss.cli._common import check_can_write, check_weights
+from schuss.cli._options import BATCH_SIZE, DEFAULT_OUT, LEARNING_RATES, MOMENTUM, NETS
 from schuss.errors import DataError, PlanError
-from schuss.losses import check_output, default_output
+from schuss.losses import CLASS_LOSSES, NUMBER_LOSSES, Loss, check_output, default_output
+from schuss.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from schuss.data import Dataset, Splits
+    from schuss.data import Dataset
+    from schuss.schedules import Schedule
 
-__all__ = [
-    "BATCH_SIZE",
-    "LEARNING_RATES",
-    "MOMENTUM",
-    "NETS",
-    "Settings",
-    "finite",
-    "hidden_sizes",
-    "n_outputs",
-    "settle",
-    "settle_by_data",
-]
+__all__ = ["Settings", "n_outputs", "settle", "settle_by_data"]
 
-NETS = {"net-1h": (1024,), "net-2h": (1024, 1024)}
-LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
-MOMENTUM = 0.9
-BATCH_SIZE = 128
+#: Options that give a loss or a schedule its numbers -> whose they are.
+_OF_LOSS = {
+    "huber_delta": ("huber",),
+    "quantiles": ("quantile",),
+    "focal_gamma": ("focal",),
+    "label_smoothing": ("log_loss", "focal"),
+}
+_OF_SCHEDULE = {"power_t": "invscaling", "step_every": "step", "step_factor": "step"}
+_PLAIN_DESCENT = ("squared_error", "poisson", "gamma")
 
 
 @dataclass(frozen=True)
@@ -42,126 +38,263 @@ class Settings:
     data: str
     data_dir: str | None
     target: str | None
+    weights: str | None
+    task: str | None
     hidden: tuple[int, ...]
-    activation: str
+    activation: str | tuple[str, ...]
     output_activation: str | None
+    init: str
     loss: str | None
+    huber_delta: float | None
+    quantiles: tuple[float, ...] | None
+    focal_gamma: float | None
+    label_smoothing: float | None
     solver: str
     learning_rate: float
+    schedule: str
+    power_t: float | None
+    step_every: int | None
+    step_factor: float | None
+    warm_up: int | None
     momentum: float | None
     nesterov: bool
     alpha: float
     weight_decay: float | None
+    clip_norm: float | None
+    dropout: tuple[float, ...]
+    class_weight: str | None
     batch_size: int | None
     epochs: int
+    patience: int | None
     seed: int
     plan: str
     threads: int
     isa: str | None
     precision: str
-    out: Path
+    cv: int | None
+    out: Path | None
 
+    @property
+    def loss_function(self) -> Loss:
+        """The loss with its numbers; only once the data have settled which it is."""
+        assert self.loss is not None
+        return Loss(self.loss, **_given(self, _OF_LOSS))
 
-def hidden_sizes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Read the units of each hidden layer, such as 1024,1024."""
-    if value is None:
-        return None
-    try:
-        sizes = tuple(int(size) for size in value.split(","))
-    except ValueError:
-        rule = "whole numbers with commas between them are wanted, such as 1024,1024."
-        raise click.BadParameter(f"{value!r}: {rule}") from None
-    if min(sizes) < 1:
-        raise click.BadParameter(f"{value!r}: a hidden layer needs at least 1 unit.")
-    return sizes
+    @property
+    def course(self) -> Schedule:
+        """The schedule with its numbers."""
+        from schuss.schedules import InverseScaling, Step, WarmUp, as_schedule
 
+        schedule = as_schedule(self.schedule)
+        if isinstance(schedule, InverseScaling):
+            schedule = InverseScaling(**_given(self, ("power_t",)))
+        if isinstance(schedule, Step):
+            numbers = {"every": self.step_every, "factor": self.step_factor}
+            schedule = Step(**{name: value for name, value in numbers.items() if value is not None})  # type: ignore[arg-type]
+        return schedule if self.warm_up is None else WarmUp(self.warm_up, schedule)
 
-def finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
-    """Refuse NaN and infinity, which a range lets through."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number.")
-    return value
+    @property
+    def optimizer(self) -> Optimizer:
+        """The update rule with its constants."""
+        return Optimizer(
+            solver=self.solver,
+            momentum=self.momentum or 0.0,
+            nesterov=self.nesterov,
+            alpha=self.alpha,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
 
 
 def settle(
     *,
     net: str | None,
     hidden: tuple[int, ...] | None,
+    activation: tuple[str, ...] | None,
+    dropout: tuple[float, ...] | None,
     learning_rate: float | None,
+    alpha: float | None,
     threads: int | None,
+    out: Path | None,
+    needs_out: bool,
     **options: Any,
 ) -> Settings:
-    """Fill in the defaults; what is wrong or does not go together is a usage error."""
-    solver, momentum, nesterov = options["solver"], options["momentum"], options["nesterov"]
+    """Fill in the defaults; what is wrong or does not go together is a usage error.
+
+    Parameters
+    ----------
+    needs_out : bool
+        A model is written in any case, to the default place where none is named.
+    """
     if net is not None and hidden is not None:
         raise click.UsageError("--net and --hidden both name the hidden layers: give one of them.")
-    if solver != "sgd" and (momentum is not None or nesterov):
-        raise click.UsageError(f"--momentum and --nesterov belong to --solver sgd, got --solver {solver}.")
-    if nesterov and momentum == 0:
-        raise click.UsageError("--nesterov needs a --momentum above 0, got 0.")
-    _check_output_activation(options["output_activation"], options["loss"])
+    layers = hidden or NETS[net or "net-1h"]
+    for name, each in (("activation", activation), ("dropout", dropout)):
+        if each is not None and len(each) not in (1, len(layers)):
+            rule = f"one for all or one for each of the {len(layers)} hidden layers, got {len(each)}."
+            raise click.BadParameter(rule, param_hint=f"'--{name}'")
+    names = activation or ("relu",)
     allowed = _check_plan(options["plan"], threads)
-    _check_isa(options["isa"])
-    _check_out(options["out"])
-    return Settings(
-        hidden=hidden or NETS[net or "net-1h"],
-        learning_rate=LEARNING_RATES[solver] if learning_rate is None else learning_rate,
+    if out is None and needs_out:
+        out = DEFAULT_OUT
+    settings = Settings(
+        hidden=layers,
+        activation=names[0] if len(set(names)) == 1 else names,
+        dropout=_every_layer(dropout or (0.0,), len(layers)),
+        learning_rate=LEARNING_RATES[options["solver"]] if learning_rate is None else learning_rate,
+        alpha=alpha or 0.0,
         threads=allowed,
+        out=out,
         **options,
     )
+    _check_solver(settings)
+    _check_loss(settings)
+    _check_schedule(settings)
+    _check_source(settings)
+    _check_isa(settings.isa)
+    if out is not None:
+        _check_out(out)
+    return settings
 
 
-def settle_by_data(settings: Settings, splits: Splits) -> Settings:
-    """Fill in the defaults that hang on the data."""
-    train = splits.train
-    outputs = n_outputs(train)
+def settle_by_data(settings: Settings, train: Dataset, name: str, rows: int | None = None) -> Settings:
+    """Fill in the defaults that hang on the data to train on, which come from `name`.
+
+    `rows` is how many of the examples a training gets, where that is not all.
+    """
+    rows = len(train) if rows is None else rows
     loss = settings.loss or ("squared_error" if train.classes is None else "log_loss")
-    if train.classes is not None and len(train.classes) < 2:
-        raise DataError(f"{splits.name}: targets must be of at least 2 classes, got {train.classes.tolist()}")
-    if train.classes is None and loss == "log_loss":
-        rule = f"log_loss is for labels, the targets of {splits.name} are numbers."
-        raise click.BadParameter(rule, param_hint="'--loss'")
-    if settings.batch_size is not None and settings.batch_size > len(train):
-        rule = f"{splits.name} has {len(train)} examples to train on, got {settings.batch_size}."
+    _check_targets(settings, train, loss, name)
+    if settings.batch_size is not None and settings.batch_size > rows:
+        rule = f"{name} has {rows} examples to train on, got {settings.batch_size}."
         raise click.BadParameter(rule, param_hint="'--batch-size'")
+    settings = replace(settings, loss=loss)
     try:
         output_activation = check_output(
             settings.output_activation
-            or default_output(loss, classes=train.classes is not None, outputs=outputs),
+            or default_output(loss, classes=train.classes is not None, outputs=n_outputs(settings, train)),
             loss,
         )
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="'--output-activation'") from error
     momentum = settings.momentum
-    if momentum is None:  # with squared error it leads sigmoids into saturation: plain descent there
-        useful = settings.solver == "sgd" and (loss == "log_loss" or settings.nesterov)
+    if momentum is None:  # it leads sigmoids into saturation with squared error, and exp into overflow
+        useful = settings.solver == "sgd" and (loss not in _PLAIN_DESCENT or settings.nesterov)
         momentum = MOMENTUM if useful else 0.0
     precision = settings.precision
     if precision == "auto":
         precision = "float64" if train.X.dtype == "float64" else "float32"
     return replace(
         settings,
-        loss=loss,
+        task="numbers" if train.classes is None else "classes",
         output_activation=output_activation,
         momentum=momentum,
-        batch_size=settings.batch_size or min(BATCH_SIZE, len(train)),
+        batch_size=settings.batch_size or min(BATCH_SIZE, rows),
         precision=precision,
     )
 
 
-def n_outputs(train: Dataset) -> int:
+def n_outputs(settings: Settings, train: Dataset) -> int:
+    """Units of the output layer, once the loss is settled."""
     if train.classes is not None:
         return len(train.classes)
-    return train.y.shape[1] if train.y.ndim == 2 else 1
+    targets = train.y.shape[1] if train.y.ndim == 2 else 1
+    return targets * settings.loss_function.outputs_per_target
 
 
-def _check_output_activation(name: str | None, loss: str | None) -> None:
-    if name is None or loss is None:
-        return  # the network decides, when the data say which loss it is
-    try:
-        check_output(name, loss)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", param_hint="'--output-activation'") from error
+def _given(settings: Settings, names: Any) -> dict[str, Any]:
+    """Those of these options that were given."""
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+
+
+def _every_layer(each: tuple[float, ...], layers: int) -> tuple[float, ...]:
+    return each if len(each) == layers else each * layers
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_solver(settings: Settings) -> None:
+    momentum, nesterov = settings.momentum, settings.nesterov
+    if settings.solver != "sgd" and (momentum is not None or nesterov):
+        raise click.UsageError(
+            f"--momentum and --nesterov belong to --solver sgd, got --solver {settings.solver}."
+        )
+    if nesterov and momentum == 0:
+        raise click.UsageError("--nesterov needs a --momentum above 0, got 0.")
+
+
+def _check_loss(settings: Settings) -> None:
+    """Numbers that belong to another loss, and losses that do not go with the task or the output."""
+    loss = settings.loss
+    for name in _given(settings, _OF_LOSS):
+        owners = _OF_LOSS[name]
+        if loss not in owners and not (loss is None and "log_loss" in owners):
+            got = "no --loss" if loss is None else f"--loss {loss}"
+            raise click.UsageError(f"{_option(name)} belongs to --loss {' or '.join(owners)}, got {got}.")
+    if loss is None:
+        return  # the data decide
+    fits = {"classes": CLASS_LOSSES, "numbers": NUMBER_LOSSES, None: (loss,)}[settings.task]
+    if loss not in fits:
+        rule = f"for {settings.task} it is one of {', '.join(fits)}, got {loss}."
+        raise click.BadParameter(rule, param_hint="'--loss'")
+    if settings.class_weight is not None and loss not in CLASS_LOSSES:
+        raise click.UsageError(f"--class-weight is for classes, --loss {loss} for numbers.")
+    if settings.output_activation is not None:
+        try:
+            check_output(settings.output_activation, loss)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.", param_hint="'--output-activation'") from error
+
+
+def _check_schedule(settings: Settings) -> None:
+    """Numbers that belong to another schedule, and schedules that the epochs leave no room for."""
+    for name in _given(settings, _OF_SCHEDULE):
+        if _OF_SCHEDULE[name] != settings.schedule:
+            raise click.UsageError(
+                f"{_option(name)} belongs to --schedule {_OF_SCHEDULE[name]}, got --schedule {settings.schedule}."
+            )
+    if settings.schedule == "adaptive" and settings.patience is None:
+        raise click.UsageError("--schedule adaptive needs --patience, after which it lowers the rate.")
+    if settings.warm_up is not None and settings.warm_up >= settings.epochs:
+        rule = f"must leave some of the {settings.epochs} --epochs, got {settings.warm_up}."
+        raise click.BadParameter(rule, param_hint="'--warm-up'")
+    if settings.schedule == "step":
+        _check_steps(settings, settings.epochs - (settings.warm_up or 0))
+
+
+def _check_steps(settings: Settings, left: int) -> None:
+    from schuss.schedules import Step
+
+    every = settings.step_every or Step().every
+    if every >= left:
+        raise click.UsageError(
+            f"--schedule step would never step: --step-every must be below the {left} epochs, it is {every}."
+        )
+
+
+def _check_source(settings: Settings) -> None:
+    check_weights(settings.weights, settings.data)
+    if settings.cv is not None and settings.patience is not None:
+        raise click.UsageError(
+            "--patience cannot be had with --cv: stopping by the examples that judge would flatter the score."
+        )
+
+
+def _check_targets(settings: Settings, train: Dataset, loss: str, name: str) -> None:
+    """Targets that are not of the kind that the loss is for."""
+    if train.classes is None:
+        if loss not in NUMBER_LOSSES:
+            rule = f"{loss} is for labels, the targets of {name} are numbers."
+            raise click.BadParameter(rule, param_hint="'--loss'")
+        for option in ("class_weight", "label_smoothing"):
+            if getattr(settings, option) is not None:
+                raise click.UsageError(
+                    f"{_option(option)} is for classes, the targets of {name} are numbers."
+                )
+    elif len(train.classes) < 2:
+        raise DataError(f"{name}: targets must be of at least 2 classes, got {train.classes.tolist()}")
 
 
 def _check_plan(plan: str, threads: int | None) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schuss.cli._common import (
+    check_weights,
     data_dir_option,
     echo_json,
     echo_table,
@@ -20,15 +21,18 @@ from schuss.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+    from schuss.cli._examples import Part
     from schuss.data import Dataset
     from schuss.network import Network
 
-__all__ = ["evaluate", "measure"]
+__all__ = ["SCORES", "evaluate", "measure", "score_rows", "score_text"]
 
 PARTS = ("train", "validation", "test")
+#: Scores, the higher the better -> their names for people.
+SCORES = {"accuracy": "accuracy", "r2": "R^2", "d2_pinball": "D^2 (pinball)"}
 
 
-@click.command(short_help="Measure a model file's loss and accuracy.")
+@click.command(short_help="Measure a model file's loss and accuracy, or R^2.")
 @click.argument("model")
 @click.argument("data")
 @click.option(
@@ -37,6 +41,11 @@ PARTS = ("train", "validation", "test")
     help="Which examples, as `schuss train` splits them.  [default: the whole of a file, else test]",
 )
 @target_option
+@click.option(
+    "--weights",
+    metavar="COLUMN",
+    help="Column of a table that says how much each example counts; it is no feature.",
+)
 @data_dir_option
 @threads_option
 @json_option
@@ -45,24 +54,26 @@ def evaluate(
     data: str,
     part: str | None,
     target: str | None,
+    weights: str | None,
     data_dir: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure how well the network in MODEL does on DATA: its loss and, for classes, its accuracy.
+    """Measure how well the model in MODEL does on DATA: its loss, and its accuracy for classes or R^2 for numbers.
 
     DATA is what `schuss train` reads, in the units that the network was trained on. A file is taken whole
     unless it comes in parts; name a --part to get the examples that training kept apart.
     """
-    from schuss import data as sources
-    from schuss.model_file import load
+    check_weights(weights, data)
 
-    network = load(model, n_jobs=threads)
+    from schuss.cli._examples import load_whole, source_parts
+    from schuss.model_file import load_network
+
+    network = load_network(model, n_jobs=threads)
     if part is None:
-        chosen = [sources.load_table(data, data_dir=data_dir, target=target)]
+        chosen = [load_whole(data, target, weights, data_dir)]
     else:
-        splits = sources.load(data, data_dir=data_dir, target=target)
-        named = {name: getattr(splits, name) for name in PARTS}
+        named = dict(zip(PARTS, source_parts(data, target, weights, data_dir)[1], strict=True))
         chosen = [found for name, found in named.items() if found is not None and part in (name, "all")]
         if not chosen:
             raise DataError(f"{data}: has no {part} part")
@@ -73,25 +84,65 @@ def evaluate(
         echo_table(rows(result))
 
 
-def measure(network: Network, parts: list[Dataset], source: str) -> dict[str, Any]:
-    """Examples, mean loss, accuracy (only with classes) and seconds over all parts together."""
-    examples, loss, right, seconds = 0, 0.0, 0.0, 0.0
+def measure(network: Network, parts: list[Part], source: str) -> dict[str, Any]:
+    """Examples, mean loss and score over all parts together, by weight where they have weights.
+
+    The score is accuracy for classes, d2_pinball for quantiles (with the coverage of each level: the share of targets
+    at or below what was predicted) and r2 for other numbers; multi-label networks have none.
+    """
+    import numpy as np
+
+    from schuss.optimizers import Optimizer
+    from schuss.plan import allowed_threads, choose
+
+    found, seconds = [], 0.0
     for part in parts:
-        if part.n_features != network.layer_sizes[0]:
+        if part.data.n_features != network.layer_sizes[0]:
             raise DataError(
-                f"{source}: must have the model's {network.layer_sizes[0]} features, got {part.n_features}"
+                f"{source}: must have the model's {network.layer_sizes[0]} features, got {part.data.n_features}"
             )
-        y = targets(network, part, source)
+        labels = targets(network, part.data, source)
         begin = perf_counter()
-        loss += network.loss(part.X, y) * len(part)
-        if network.classes is not None:
-            right += network.score(part.X, y) * len(part)
+        X, y = network.pair(part.data.X, labels)
+        plan = choose(
+            network.plan,
+            threads=allowed_threads(network.n_jobs),
+            layer_sizes=network.layer_sizes,
+            batch_size=len(X),
+        )
+        engine = network.new_engine(plan, Optimizer())
+        engine.load(network.parameters)
+        weights = np.ones(len(X)) if part.weights is None else part.weights
+        found.append((y, *engine.forward(X, y), weights))
         seconds += perf_counter() - begin
-        examples += len(part)
-    result = {"examples": examples, "loss": loss / examples}
+    y, outputs, losses, weights = (np.concatenate(column) for column in zip(*found, strict=True))
+    return {
+        "examples": len(losses),
+        "loss": float(np.average(losses, weights=weights)),
+        **_score(network, y, outputs, weights),
+        "seconds": seconds,
+    }
+
+
+def _score(network: Network, y: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+    import numpy as np
+
+    from schuss.losses import NUMBER_LOSSES
+    from schuss.network import most_likely
+
     if network.classes is not None:
-        result["accuracy"] = right / examples
-    return result | {"seconds": seconds}
+        return {"accuracy": float(np.average(most_likely(outputs, network.border) == y, weights=weights))}
+    if network.loss_name not in NUMBER_LOSSES:
+        return {}
+
+    from schuss.estimators.scores import d2_pinball, r2
+
+    if network.loss_name != "quantile":
+        return {"r2": r2(y, weights)(outputs)}
+    quantiles = network.loss_function.quantiles
+    below = np.average(y <= outputs, axis=0, weights=weights).reshape(-1, len(quantiles)).mean(axis=0)
+    coverage = dict(zip(map(str, quantiles), below.tolist(), strict=True))
+    return {"d2_pinball": d2_pinball(y, quantiles, weights)(outputs), "coverage": coverage}
 
 
 def targets(network: Network, part: Dataset, source: str) -> np.ndarray:
@@ -107,11 +158,10 @@ def targets(network: Network, part: Dataset, source: str) -> np.ndarray:
             raise DataError(
                 f"{source}: targets must be numbers, as the model predicts, got {found[0].item()!r}"
             )
-        outputs = found.shape[1] if found.ndim == 2 else 1
-        if outputs != network.layer_sizes[-1]:
-            raise DataError(
-                f"{source}: must have the model's {network.layer_sizes[-1]} targets an example, got {outputs}"
-            )
+        columns = found.shape[1] if found.ndim == 2 else 1
+        expected = network.layer_sizes[-1] // network.loss_function.outputs_per_target
+        if columns != expected:
+            raise DataError(f"{source}: must have the model's {expected} targets an example, got {columns}")
         return found.astype(network.dtype)
     if part.classes is None:
         raise DataError(f"{source}: targets must be labels, as the model predicts, got {found.flat[0]}")
@@ -120,9 +170,26 @@ def targets(network: Network, part: Dataset, source: str) -> np.ndarray:
     return classes[encode_labels(found, classes, f"{source}: target")[0]]
 
 
+def score_text(name: str, value: float) -> str:
+    """A loss or a score for people."""
+    if name == "accuracy":
+        return f"{100 * value:.2f} %"
+    return f"{value:#.4g}" if name == "loss" else f"{value:.4f}"
+
+
+def score_rows(result: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Loss and score as lines for people; `before` goes before each name."""
+    lines = [("loss", score_text("loss", result["loss"]))]
+    lines += [(SCORES[name], score_text(name, result[name])) for name in SCORES if name in result]
+    for level, share in result.get("coverage", {}).items():
+        lines.append((f"coverage {level}", f"{100 * share:.1f} %"))
+    return [(before + name, text) for name, text in lines]
+
+
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The result as lines for people."""
-    lines = [("examples", f"{result['examples']:,}"), ("loss", f"{result['loss']:#.4g}")]
-    if "accuracy" in result:
-        lines.append(("accuracy", f"{100 * result['accuracy']:.2f} %"))
-    return [*lines, ("seconds", f"{result['seconds']:.3g}")]
+    return [
+        ("examples", f"{result['examples']:,}"),
+        *score_rows(result),
+        ("seconds", f"{result['seconds']:.3g}"),
+    ]

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from schuss.cli._common import Failure, echo_json, echo_table, json_option, threads_option
-from schuss.cli._train_settings import BATCH_SIZE
+from schuss.cli._options import BATCH_SIZE
 from schuss.optimizers import SOLVERS
 
 __all__ = ["info"]

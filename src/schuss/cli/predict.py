@@ -56,7 +56,11 @@ def predict(
     DATA is a file of the kinds that `schuss train` reads, in the units that the network was trained on; its
     targets may be there or not. Of a source with parts (mnist, digits, digits28) the test part is taken.
 
-    The outputs that --proba prints are probabilities where the output activation is softmax.
+    Of several targets, and of several quantiles of each, a line holds all with commas between them. A table's
+    column of weights is left out when it is named beside the target: --target kind,weight.
+
+    The outputs that --proba prints are probabilities where the output activation is softmax, and margins with the
+    hinge loss.
     """
     if out is not None:
         check_can_write(out, "--out")
@@ -64,9 +68,9 @@ def predict(
             raise click.BadParameter(f"{str(out)!r}: this is the input.", param_hint="'--out'")
 
     from schuss import data as sources
-    from schuss.model_file import load, write_file
+    from schuss.model_file import load_network, write_file
 
-    network = load(model, n_jobs=threads)
+    network = load_network(model, n_jobs=threads)
     if proba and network.classes is None:
         raise Failure(f"--proba needs a model that predicts classes, {model} predicts numbers")
     X = sources.load_features(data, data_dir=data_dir, target=target, n_features=network.layer_sizes[0])
@@ -91,8 +95,8 @@ def class_outputs(network: Network, X: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     assert network.classes is not None
     outputs = network.forward(X)
-    if outputs.shape[1] == 1:
-        outputs = np.hstack([1 - outputs, outputs])
+    if outputs.shape[1] == 1:  # of the second class
+        outputs = np.hstack([2 * network.border - outputs, outputs])
     return network.classes, outputs
 
 

@@ -1,5 +1,6 @@
 """scikit-learn's contract over the trainer."""
 
 from .classifier import MLPClassifier
+from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier"]
+__all__ = ["MLPClassifier", "MLPRegressor"]
