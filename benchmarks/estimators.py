@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from statistics import median
 from typing import Any
 
@@ -210,7 +210,7 @@ def torch_adam(features: int, hidden: tuple[int, ...], classes: int) -> Callable
 
     sizes = (features, *hidden, classes)
     layers: list[Any] = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in pairwise(sizes):
         layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
