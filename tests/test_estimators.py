@@ -50,6 +50,19 @@ def test_too_few_epochs_are_said():
         MLPClassifier(max_iter=5).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match=r"lbfgs stopped before it converged, after 5 iterations"):
         MLPRegressor(max_iter=5, solver="lbfgs").fit(X, NUMBERS)
+    MLPClassifier(max_iter=5, learning_rate="cosine").fit(X, Y)  # as planned: no warning
+
+
+def test_representation_links_to_the_documentation_that_the_package_names(monkeypatch):
+    from email.message import Message
+
+    from schuss.estimators import base
+
+    named = Message()
+    named["Project-URL"] = "Documentation, https://example.org/docs/"
+    assert "example.org" not in MLPClassifier()._repr_html_()
+    monkeypatch.setattr(base, "metadata", lambda _: named)
+    assert 'href="https://example.org/docs/guide/first-steps.md"' in MLPClassifier()._repr_html_()
 
 
 # --- scikit-learn's contract --------------------------------------------------------------------------------------

@@ -188,3 +188,10 @@ def test_a_schedule_of_ones_own():
     assert whole(WarmUp(1, Alternating()), 2.0, epochs=2, steps=4)[4:].tolist() == [1, 2, 1, 2]
     with pytest.raises(TypeError, match="abstract"):
         Schedule()
+
+
+def test_only_courses_drawn_up_for_a_number_of_epochs_are_planned():
+    planned = {name for name in SCHEDULES if as_schedule(name).planned}
+    assert planned == {"cosine", "one_cycle"}
+    assert WarmUp(2, then="cosine").planned
+    assert not WarmUp(2).planned

@@ -176,3 +176,11 @@ def test_precision():
     assert validation.precision("float64", X) == "float64"
     with pytest.raises(ValueError, match="precision must be auto, float32 or float64, got 'half'"):
         validation.precision("half", X)
+
+
+@pytest.mark.parametrize("known", [np.array(["a", "b"]), np.array(["a", "b"], object)])
+@pytest.mark.parametrize("given", [["b", "a"], np.array(["b", "a"]), np.array(["b", "a"], object)])
+def test_text_labels_of_any_kind_are_told_apart(known, given):
+    assert validation.class_numbers(np.asarray(given), known).tolist() == [1, 0]
+    with pytest.raises(DataError, match="y must hold labels known from training .*, got 'c'"):
+        validation.class_numbers(np.asarray([*given, "c"], dtype=np.asarray(given).dtype), known)

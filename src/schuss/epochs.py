@@ -192,7 +192,7 @@ class Trainer:
         done = len(self.network.history["loss"])
         return TrainingDiverged(
             f"{what} in epoch {done + 1}, step {step}; the parameters are those after epoch {done} "
-            f"(a smaller learning_rate than {self.learning_rate:g} may help)",
+            f"(a smaller learning rate than {self.learning_rate:g} may help)",
             done + 1,
             step,
         )

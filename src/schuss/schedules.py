@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,15 @@ Rates = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """Gives the learning rate of every step; holds no state, so that one may serve several trainings."""
+    """Gives the learning rate of every step; holds no state, so that one may serve several trainings.
+
+    Attributes
+    ----------
+    planned : bool
+        Whether it is drawn up for a number of epochs, and training is meant to take them all.
+    """
+
+    planned: ClassVar[bool] = False
 
     @abstractmethod
     def rates(self, base: float, epoch: int, steps: int, epochs: int, seen: int) -> Rates:
@@ -183,6 +191,8 @@ class Cosine(Schedule):
         If floor is outside its range.
     """
 
+    planned: ClassVar[bool] = True
+
     floor: float = 0.0
 
     def __post_init__(self) -> None:
@@ -216,6 +226,8 @@ class OneCycle(Schedule):
     ValueError
         If a value is outside its range.
     """
+
+    planned: ClassVar[bool] = True
 
     start: float = 0.1
     end: float = 0.001
@@ -274,6 +286,10 @@ class WarmUp(Schedule):
 
     def on_plateau(self, base: float) -> float | None:
         return as_schedule(self.then).on_plateau(base)
+
+    @property
+    def planned(self) -> bool:  # type: ignore[override]
+        return as_schedule(self.then).planned
 
 
 #: Names that stand for a schedule with its defaults.

@@ -152,7 +152,8 @@ def _sparse_examples(X: Any, features: int | None, dtype: np.dtype[Any], name: s
 
 def class_numbers(y: Array, labels: Array, name: str = "y") -> Array:
     """Class number (n_examples,) int32 of each label in y; `labels` are those known, sorted."""
-    if y.dtype.kind == "O" or (y.dtype.kind == "U") == (labels.dtype.kind == "U"):  # text is no number
+    text = [array.dtype.kind == "U" for array in (y, labels)]
+    if "O" in (y.dtype.kind, labels.dtype.kind) or text[0] == text[1]:  # text is no number
         try:
             numbers = np.minimum(np.searchsorted(labels, y), len(labels) - 1)
             if np.all(labels[numbers] == y):

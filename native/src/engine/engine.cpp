@@ -280,20 +280,24 @@ bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* w
   reserve(std::min(x.rows, kGradientRows));
   stop_.reset();
   const double total = weights ? std::accumulate(weights, weights + x.rows, 0.0) : static_cast<double>(x.rows);
-  LayersReady ready(network_.layers(), team_.size(), hand_on);
-  team_.run([&](int thread) {
-    const Place me = place(thread);
+  const bool alone = pace_.alone();
+  LayersReady ready(network_.layers(), alone ? 1 : team_.size(), hand_on);
+  const auto part = [&](const Place& me) {
     for (index first = 0; first < x.rows; first += kGradientRows) {
       const index count = std::min(kGradientRows, x.rows - first);
       const Batch<T> batch{x, y, nullptr, first, count, weights, total, steps_taken_};
       step_->propagate(me, batch, losses + first);
-      all_.wait();
+      wait(me);
       if (stop_.raised()) return;
       step_->gradient(me, batch, flat, first + count == x.rows ? &ready : nullptr, first > 0);
-      all_.wait();
+      wait(me);
     }
-    if (thread == 0) ready.deliver();
-  });
+    if (me.thread() == 0) ready.deliver();
+  };
+  const auto began = Clock::now();
+  if (alone) team_.alone([&] { part(Place{.stop = &stop_}); });
+  else team_.run([&](int thread) { part(place(thread)); });
+  pace_.add(static_cast<double>(x.rows), std::chrono::duration<double>(Clock::now() - began).count());
   return !stop_.raised();
 }
 

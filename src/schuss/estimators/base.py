@@ -388,5 +388,5 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
         for entry in metadata("schuss").get_all("Project-URL") or ():
             name, _, address = str(entry).partition(", ")
             if name == "Documentation":
-                return address.rstrip("/") + "/{estimator_name}.html"
+                return address.rstrip("/") + "/guide/first-steps.md"
         return ""

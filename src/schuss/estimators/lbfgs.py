@@ -10,6 +10,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from .. import blas
 from ..errors import TrainingDiverged
 from ..network import Network
 from ..plan import allowed_threads, choose
@@ -83,7 +84,8 @@ def fit(model: BaseMLP, data: Examples, given: tuple[Any, ...]) -> None:
                 raise StopIteration
 
         try:
-            _minimise(model, objective, working.parameters.astype(np.float64), accepted)
+            with blas.limit_threads(1):  # SciPy's steps are on vectors too short to share
+                _minimise(model, objective, working.parameters.astype(np.float64), accepted)
         except KeyboardInterrupt:
             warnings.warn(
                 f"Training interrupted by user after {model.n_iter_} iterations; what was learnt is kept",

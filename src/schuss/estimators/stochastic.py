@@ -137,6 +137,8 @@ def _epochs(
         ended = _no_longer_improves(model, trainer, stopping, progress)
         if hooks.end(epoch) or ended:
             return
+    if trainer.schedule.planned:
+        return
     warnings.warn(
         f"max_iter={model.max_iter} epochs were trained and the loss was still falling by tol={model.tol:g} "
         "within n_iter_no_change epochs: more may improve the model",
