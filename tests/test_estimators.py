@@ -50,7 +50,8 @@ def test_too_few_epochs_are_said():
         MLPClassifier(max_iter=5).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match=r"lbfgs stopped before it converged, after 5 iterations"):
         MLPRegressor(max_iter=5, solver="lbfgs").fit(X, NUMBERS)
-    MLPClassifier(max_iter=5, learning_rate="cosine").fit(X, Y)  # as planned: no warning
+    for as_planned in ({"learning_rate": "cosine"}, {"n_iter_no_change": np.inf}):
+        MLPClassifier(max_iter=5, **as_planned).fit(X, Y)
 
 
 def test_representation_links_to_the_documentation_that_the_package_names(monkeypatch):

@@ -182,5 +182,5 @@ def test_precision():
 @pytest.mark.parametrize("given", [["b", "a"], np.array(["b", "a"]), np.array(["b", "a"], object)])
 def test_text_labels_of_any_kind_are_told_apart(known, given):
     assert validation.class_numbers(np.asarray(given), known).tolist() == [1, 0]
-    with pytest.raises(DataError, match="y must hold labels known from training .*, got 'c'"):
+    with pytest.raises(DataError, match=r"y must hold labels known from training .*, got 'c'"):
         validation.class_numbers(np.asarray([*given, "c"], dtype=np.asarray(given).dtype), known)

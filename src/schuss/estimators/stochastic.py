@@ -137,7 +137,7 @@ def _epochs(
         ended = _no_longer_improves(model, trainer, stopping, progress)
         if hooks.end(epoch) or ended:
             return
-    if trainer.schedule.planned:
+    if trainer.schedule.planned or np.isinf(model.n_iter_no_change):  # all the epochs are what was asked for
         return
     warnings.warn(
         f"max_iter={model.max_iter} epochs were trained and the loss was still falling by tol={model.tol:g} "
