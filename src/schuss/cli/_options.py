@@ -20,6 +20,7 @@ __all__ = [
     "LEARNING_RATES",
     "MOMENTUM",
     "NETS",
+    "NUMBERS_RATE",
     "TASKS",
     "activations",
     "data_argument",
@@ -33,6 +34,7 @@ __all__ = [
 
 NETS = {"net-1h": (1024,), "net-2h": (1024, 1024)}
 LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
+NUMBERS_RATE = 0.003  # of sgd: an error of any size, through 1024 units, overshoots from about 0.01 on
 MOMENTUM = 0.9
 BATCH_SIZE = 128
 DEFAULT_OUT = Path("schuss-model.safetensors")
@@ -203,7 +205,7 @@ def learning_options(searched: bool = False) -> Decorator:
         ),
         _number(
             "--learning-rate",
-            f"Step size.  {_default(searched, '0.1; 0.001 with adam and adamw')}",
+            f"Step size.  {_default(searched, '0.1, with numbers 0.003; 0.001 with adam and adamw')}",
             min=0,
             min_open=True,
         ),
@@ -264,6 +266,12 @@ def learning_options(searched: bool = False) -> Decorator:
             metavar="P[,P...]",
             help="Share of the units that a step leaves out, of all hidden layers or of each.  "
             + _default(searched, "0"),
+        ),
+        click.option(
+            "--standardize",
+            is_flag=True,
+            help="Let the network learn from features, and numbers to predict, in standard deviations from their mean; "
+            "the model takes and gives them as they are.",
         ),
         click.option(
             "--class-weight",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schuss.cli._common import check_can_write, check_weights
-from schuss.cli._options import BATCH_SIZE, DEFAULT_OUT, LEARNING_RATES, MOMENTUM, NETS
+from schuss.cli._options import BATCH_SIZE, DEFAULT_OUT, LEARNING_RATES, MOMENTUM, NETS, NUMBERS_RATE
 from schuss.errors import DataError, PlanError
 from schuss.losses import CLASS_LOSSES, NUMBER_LOSSES, Loss, check_output, default_output
 from schuss.optimizers import Optimizer
@@ -50,7 +50,7 @@ class Settings:
     focal_gamma: float | None
     label_smoothing: float | None
     solver: str
-    learning_rate: float
+    learning_rate: float | None
     schedule: str
     power_t: float | None
     step_every: int | None
@@ -62,6 +62,7 @@ class Settings:
     weight_decay: float | None
     clip_norm: float | None
     dropout: tuple[float, ...]
+    standardize: bool
     class_weight: str | None
     batch_size: int | None
     epochs: int
@@ -112,7 +113,6 @@ def settle(
     hidden: tuple[int, ...] | None,
     activation: tuple[str, ...] | None,
     dropout: tuple[float, ...] | None,
-    learning_rate: float | None,
     alpha: float | None,
     threads: int | None,
     out: Path | None,
@@ -141,7 +141,6 @@ def settle(
         hidden=layers,
         activation=names[0] if len(set(names)) == 1 else names,
         dropout=_every_layer(dropout or (0.0,), len(layers)),
-        learning_rate=LEARNING_RATES[options["solver"]] if learning_rate is None else learning_rate,
         alpha=alpha or 0.0,
         threads=allowed,
         out=out,
@@ -168,6 +167,9 @@ def settle_by_data(settings: Settings, train: Dataset, name: str, rows: int | No
     if settings.batch_size is not None and settings.batch_size > rows:
         rule = f"{name} has {rows} examples to train on, got {settings.batch_size}."
         raise click.BadParameter(rule, param_hint="'--batch-size'")
+    if settings.standardize and (train.X.dtype == "uint8" or (train.scale, train.shift) != (1, 0)):
+        rule = f"{name} comes with a scale of its own: leave it out."
+        raise click.BadParameter(rule, param_hint="'--standardize'")
     settings = replace(settings, loss=loss)
     try:
         output_activation = check_output(
@@ -184,8 +186,13 @@ def settle_by_data(settings: Settings, train: Dataset, name: str, rows: int | No
     precision = settings.precision
     if precision == "auto":
         precision = "float64" if train.X.dtype == "float64" else "float32"
+    rate = settings.learning_rate
+    if rate is None:
+        by_kind = settings.solver == "sgd" and train.classes is None
+        rate = NUMBERS_RATE if by_kind else LEARNING_RATES[settings.solver]
     return replace(
         settings,
+        learning_rate=rate,
         task="numbers" if train.classes is None else "classes",
         output_activation=output_activation,
         momentum=momentum,

@@ -9,9 +9,13 @@ from schuss.cli._train_settings import Settings, n_outputs
 
 if TYPE_CHECKING:
     from schuss.cli._examples import Part, Parts
+    from schuss.data import Dataset
     from schuss.network import Network
 
 __all__ = ["described", "epochs_done", "fit", "header", "new_network"]
+
+#: Features beyond it saturate units, or overflow, at ordinary learning rates.
+LARGE = 100
 
 
 def new_network(settings: Settings, part: Part) -> Network:
@@ -45,35 +49,45 @@ def fit(
 ) -> None:
     """Train the network; `on_epoch` may end it by returning True."""
     import schuss
+    from schuss.cli._standard import Standard
 
+    standard = Standard.of(train.data, network) if settings.standardize else None
+    if standard is not None:
+        train = standard.apply(train)
+        validation = None if validation is None else standard.apply(validation)
+    assert settings.learning_rate is not None
     held_out: Any = None
     if validation is not None:
         held_out = validation.data
         if validation.weights is not None:
             held_out = (held_out.X, held_out.labels, validation.weights)
-    schuss.train(
-        train.data,
-        sample_weight=train.weights,
-        validation=held_out,
-        network=network,
-        solver=settings.solver,
-        learning_rate=settings.learning_rate,
-        schedule=settings.course,
-        momentum=settings.momentum or 0.0,
-        nesterov=settings.nesterov,
-        alpha=settings.alpha,
-        weight_decay=settings.weight_decay,
-        clip_norm=settings.clip_norm,
-        dropout=settings.dropout,
-        class_weight=settings.class_weight,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.patience,
-        seed=settings.seed,
-        plan=settings.plan,
-        n_jobs=settings.threads,
-        on_epoch=on_epoch,
-    )
+    try:
+        schuss.train(
+            train.data,
+            sample_weight=train.weights,
+            validation=held_out,
+            network=network,
+            solver=settings.solver,
+            learning_rate=settings.learning_rate,
+            schedule=settings.course,
+            momentum=settings.momentum or 0.0,
+            nesterov=settings.nesterov,
+            alpha=settings.alpha,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            dropout=settings.dropout,
+            class_weight=settings.class_weight,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            patience=settings.patience,
+            seed=settings.seed,
+            plan=settings.plan,
+            n_jobs=settings.threads,
+            on_epoch=on_epoch,
+        )
+    finally:
+        if standard is not None:
+            standard.fold(network)
 
 
 def epochs_done(network: Network) -> int:
@@ -113,10 +127,25 @@ def header(settings: Settings, parts: Parts, network: Network) -> list[str]:
     weighted = "" if parts.train.weights is None else f" weighted by {settings.weights}"
     hidden = network.activation if isinstance(network.activation, str) else ",".join(network.activation)
     sizes = "-".join(str(size) for size in network.layer_sizes)
-    return [
+    lines = [
         f"data     {parts.name}: {counts} examples of {train.n_features} features{weighted}, {kind}, "
         f"{train.X.nbytes / 1e6:,.1f} MB to train on",
         f"network  {sizes}, {hidden}, {network.output_activation}, {network.loss_name}: "
         f"{network.n_parameters:,} parameters, {network.parameters.nbytes / 1e6:,.1f} MB",
         f"plan     {plan}, {settings.threads} threads allowed, {network.dtype}, {memory / 1e6:,.1f} MB of memory",
     ]
+    return [*lines, *_scale(settings, train, network)]
+
+
+def _scale(settings: Settings, train: Dataset, network: Network) -> list[str]:
+    """What is done about the scale of features and targets, or what might be."""
+    from schuss.cli._standard import Standard
+
+    if settings.standardize:
+        both = train.classes is None and Standard.scales_targets(network)
+        what = "features and targets" if both else "features"
+        return [f"scale    {what} in standard deviations while it learns; the model takes them as they are"]
+    reach = float(train.X.max() - train.X.min()) * abs(train.scale)
+    return (
+        [f"note     features differ by up to {reach:,.0f}: --standardize may help"] if reach > LARGE else []
+    )
