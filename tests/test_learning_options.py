@@ -566,3 +566,82 @@ def test_parts_of_a_gradient_draw_their_own_masks():
         engine.gradient(np.zeros((2 * 8192, 1)), targets, flat)
         counts.append(np.round(network.split(flat)[0][1][:, 0] * 8192 / 1e12))
     assert not np.array_equal(*counts)
+
+
+# --- extremes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", ["naive:2x1", "gemm:1x1", "gemm:2x1", "native:1x1", "native:2x1"])
+@pytest.mark.parametrize("size", [1e-46, 1e-40, 1e-30, 1e30, 1e39])
+def test_only_the_ratio_of_weights_counts(plan, size):
+    """Also where float32 cannot hold them."""
+    problem = make_problem((7, 40, 3), 23)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 23)
+    plain, scaled = (trained(problem, plan, weights=weights * factor) for factor in (1, size))
+    assert distance(scaled[0], plain[0]) < 1e-5
+    np.testing.assert_allclose(scaled[1], plain[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
+def test_what_a_row_without_weight_holds_does_not_count(loss, output, dtype):
+    """Not even where its outputs or losses overflow."""
+    problem = make_problem((7, 11, 3), 13, "relu", output, loss, dtype)
+    network, engine, X, y = engine_for(problem)
+    weights = np.ones(13)
+    weights[5] = 0
+    flats = []
+    for value in (0.0, 1e30, -1e30):
+        X = X.copy()
+        X[5] = value
+        engine.load(problem.parameters)
+        _losses, finite = engine.run(X, y, np.arange(13), 13, np.array([0.1]), weights)
+        assert finite
+        flats.append(np.empty(network.n_parameters, dtype))
+        engine.store(flats[-1])
+    assert flats[0].tobytes() == flats[1].tobytes() == flats[2].tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("plan", ["native:1x1", "native:2x1", "gemm:1x1"])
+def test_clipping_shortens_gradients_whose_squares_overflow(plan, dtype):
+    start = np.array([0, 0, {"float32": 60, "float64": 400}[dtype]], dtype)  # e^60, e^400: no squares
+    network = Network((2, 1), loss="poisson", dtype=dtype, plan=plan, n_jobs=8)
+    engine = network.new_engine(Plan.parse(plan, 8), Optimizer(clip_norm=1.0))
+    engine.load(start)
+    X, y = np.array([[0.6, 0.8]], dtype), np.array([[1]], dtype)
+    engine.run(X, y, np.arange(1), 1, np.array([1.0]))
+    flat = np.empty(3, dtype)
+    engine.store(flat)
+    np.testing.assert_allclose(flat - start, [-0.6 / 2**0.5, -0.8 / 2**0.5, -1 / 2**0.5], rtol=1e-5)
+
+
+def test_steps_without_weight_do_not_age_adam():
+    problem = make_problem((7, 11, 3), 8, dtype="float64")
+    ends = []
+    for order in (np.arange(4, 8), np.r_[np.zeros(40, int), np.arange(4, 8)]):
+        network, engine, X, y = engine_for(problem, optimizer=Optimizer("adam"))
+        weights = np.repeat([0.0, 1.0], 4)
+        engine.run(X, y, order, 4, np.full(len(order) // 4, 0.1), weights)
+        assert engine.steps_taken == 1
+        ends.append(np.empty(network.n_parameters))
+        engine.store(ends[-1])
+    assert ends[0].tobytes() == ends[1].tobytes()
+
+
+def test_whole_numbers_are_numbers_to_losses_of_numbers():
+    X, y = np.eye(2, dtype=np.float32), np.array([0, 1])
+    network = Network((2, 3), loss=Loss("quantile", quantiles=(0.1, 0.5, 0.9)), seed=0)
+    assert network.loss(X, y) == network.loss(X, y.astype(float))
+    with pytest.raises(ValueError, match="y must be > 0 for gamma, got 0"):
+        Network((2, 1), loss="gamma").loss(X, y)
+
+
+def test_results_go_into_the_array_that_was_given():
+    problem = make_problem((7, 11, 3), 8)
+    _network, engine, X, y = engine_for(problem)
+    n = len(problem.parameters)
+    for wrong in (np.empty(n), np.empty(2 * n, np.float32)[::2]):
+        with pytest.raises(TypeError):
+            engine.store(wrong)
+        with pytest.raises(TypeError):
+            engine.gradient(X, y, wrong)

@@ -179,3 +179,46 @@ def test_assigned_parameters_are_trained_on_by_an_engine_of_its_own():
     other.parameters = np.zeros(network.n_parameters)
     other.step(X, Y, 0.1)
     assert np.array_equal(network.parameters, other.parameters)
+
+
+def trainer_for(solver="adam", **options):
+    network = Network((3, 4, 2), seed=0)
+    trainer = Trainer(network, Optimizer(solver, **options), 0.01, 5, Plan("native", 1, 1))
+    return network, trainer
+
+
+def test_minibatches_without_weight_are_not_in_the_loss():
+    weights = np.where(np.arange(23) < 10, 0.0, 1.0)
+    network, trainer = trainer_for()
+    trainer.learning_rate = 1e-30  # the parameters stay
+    trainer.epoch(X, Y.astype(np.int32), weights)
+    assert network.history["loss"][0] == pytest.approx(network.loss(X[10:], Y[10:]), rel=1e-5)
+
+
+def test_a_training_that_diverged_does_not_spoil_the_next():
+    network, trainer = trainer_for("sgd", momentum=0.9)
+    trainer.learning_rate = 1e30
+    with pytest.raises(schuss.TrainingDiverged):
+        for _ in range(5):
+            trainer.epoch(X, Y.astype(np.int32))
+    trainer.learning_rate = 0.01
+    for _ in range(20):
+        trainer.epoch(X, Y.astype(np.int32))
+    assert np.isfinite(network.parameters).all()
+
+
+def test_whatever_ends_an_epoch_the_network_has_what_was_learnt(monkeypatch):
+    """A handler of another signal than Ctrl-C's raises in the middle of an epoch."""
+    network, trainer = trainer_for()
+    run = trainer.engine.run
+
+    def cut_short(*arguments):
+        run(*arguments)
+        raise TimeoutError
+
+    monkeypatch.setattr(trainer.engine, "run", cut_short)
+    with pytest.raises(TimeoutError):
+        trainer.epoch(X, Y.astype(np.int32))
+    fresh = Network((3, 4, 2), seed=1)
+    fresh.parameters = network.parameters
+    np.testing.assert_array_equal(fresh.forward(X), network.forward(X))

@@ -331,18 +331,19 @@ void bind_engine(nb::module_& m, const char* name) {
            "layer_sizes"_a, "activations"_a, "loss"_a, "dropout"_a, "seed"_a, "plan"_a, "isa"_a, "blas"_a,
            "optimizer"_a)
       .def("load", &E::load, "slot"_a, "flat"_a)
-      .def("store", &E::store, "slot"_a, "flat"_a)
+      .def("store", &E::store, "slot"_a, nb::arg("flat").noconvert())
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
       .def("forget_interrupts", &E::forget_interrupts)
       .def_prop_ro("slots", &E::slots)
       .def_prop_ro("steps_alone", &E::steps_alone)
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
-      .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, "losses"_a,
+      .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, nb::arg("losses").noconvert(),
            "weights"_a.none() = nb::none())
       .def("step", &E::step, "x"_a, "y"_a, "rate"_a, "weights"_a.none() = nb::none())
-      .def("forward", &E::forward, "x"_a, "y"_a.none(), "out"_a, "losses"_a.none() = nb::none())
-      .def("gradient", &E::gradient, "x"_a, "y"_a, "flat"_a, "losses"_a, "on_layer"_a.none() = nb::none(),
-           "weights"_a.none() = nb::none())
+      .def("forward", &E::forward, "x"_a, "y"_a.none(), nb::arg("out").noconvert(),
+           nb::arg("losses").noconvert().none() = nb::none())
+      .def("gradient", &E::gradient, "x"_a, "y"_a, nb::arg("flat").noconvert(), nb::arg("losses").noconvert(),
+           "on_layer"_a.none() = nb::none(), "weights"_a.none() = nb::none())
       .def("bytes", &E::bytes, "batch_size"_a)
       .def("apply", &E::apply, "flat"_a, "rate"_a, "batch_size"_a);
 }
@@ -397,6 +398,6 @@ NB_MODULE(_core, m) {
   m.def("measure_barrier", &measure_barrier, "threads"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a, "seconds"_a,
         nb::call_guard<nb::gil_scoped_release>());
-  m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, "out"_a);
-  m.def("elementary", &elementary<double>, "isa"_a, "which"_a, "x"_a, "out"_a);
+  m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, nb::arg("out").noconvert());
+  m.def("elementary", &elementary<double>, "isa"_a, "which"_a, "x"_a, nb::arg("out").noconvert());
 }

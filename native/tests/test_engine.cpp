@@ -237,6 +237,23 @@ void gradient_layer_by_layer() {
   });
 }
 
+// More rows than a gradient holds at a time, into a vector without room beyond its end: the same bits for every plan.
+template <class T>
+void gradient_of_many_rows() {
+  for (const auto& sizes : {std::vector<index>{5, 40, 1}, {5, 200, 10}, {5, 3}}) {
+    const Problem<T> problem(sizes, Activation::relu, Activation::identity, Loss::squared_error, 8200, false);
+    std::vector<T> first;
+    for (Plan plan : native_plans()) {
+      describe(problem, plan, "auto", {});
+      Engine<T> engine = make_engine(problem, {plan});
+      engine.load(0, problem.start.data());
+      const std::vector<T> flat = gradient(engine, problem);
+      if (first.empty()) first = flat;
+      CHECK(same_bits(flat, first));
+    }
+  }
+}
+
 // What an engine says it will take is what its buffers hold, in the order of magnitude that a user plans with.
 void bytes_by_hand() {
   const Problem<float> problem({64, 128, 16}, Activation::relu, Activation::softmax, Loss::log_loss, 4);
@@ -286,6 +303,8 @@ int main() {
                     {"load and store, many parameters", load_and_store_many},
                     {"gradient layer by layer, float32", gradient_layer_by_layer<float>},
                     {"gradient layer by layer, float64", gradient_layer_by_layer<double>},
+                    {"gradient of many rows, float32", gradient_of_many_rows<float>},
+                    {"gradient of many rows, float64", gradient_of_many_rows<double>},
                     {"bytes", bytes_by_hand},
                     {"input types", input_types<float>}});
 }

@@ -139,18 +139,22 @@ class Trainer:
         rates = self.schedule.rates(self.learning_rate, self.epochs_done, -(-n // B), self.epochs, self.seen)
         try:
             losses, finite = self.engine.run(X, y, order, B, rates, sample_weight)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or whatever else a signal's handler raises
             self.network.adopt(self.engine)
             raise
         seconds = time.perf_counter() - began
         self.network.adopt(self.engine)
         if not finite or not np.isfinite(self.network.parameters).all():
             self.network.parameters = before
+            self._forget_slots()
             what = "a weight became infinite" if finite else f"loss became {losses[-1]}"
             raise self._diverged(what, len(losses))
-        if len(self._shares) != len(rates) or self._shares.sum() != n:
+        if len(self._shares) != len(rates) or self._shares[0] != min(B, n) or self._shares.sum() != n:
             self._shares = np.minimum(B, n - B * np.arange(len(rates)))
-        self._record(float(losses @ self._shares) / n, float(rates[-1]), n, seconds)
+        shares = self._shares
+        if sample_weight is not None and not losses.all():  # minibatches without weight have no loss
+            shares = shares * (np.add.reduceat(sample_weight[order], np.arange(0, n, B)) > 0)
+        self._record(float(losses @ shares / max(1, shares.sum())), float(rates[-1]), n, seconds)
 
     def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> None:
         """An epoch of one minibatch, all rows as they lie, with as little around the step as there can be.
@@ -166,11 +170,21 @@ class Trainer:
         self._take_over()
         n = X.shape[0]
         rate = float(self.schedule.rates(self.learning_rate, self.epochs_done, 1, self.epochs, self.seen)[0])
-        loss, taken = self.engine.step(X, y, rate, sample_weight)
-        self.network.adopt(self.engine)
+        try:
+            loss, taken = self.engine.step(X, y, rate, sample_weight)
+        finally:
+            self.network.adopt(self.engine)
         if not taken:
+            self._forget_slots()
             raise self._diverged(f"loss became {loss}", 1)
         self._record(loss, rate, n, time.perf_counter() - began)
+
+    def _forget_slots(self) -> None:
+        """The optimizer begins anew: what it holds of a training that diverged would make the next one diverge."""
+        nothing = np.zeros(self.network.n_parameters, self.network.dtype)
+        for number in range(1, self.engine.slots):
+            self.engine.load_slot(number, nothing)
+        self.engine.steps_taken = 0
 
     def _take_over(self) -> None:
         """Hand parameters that someone has assigned to the network to the engine."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ from . import validation
 from .activations import per_layer
 from .engine import CpuEngine
 from .errors import DataError
-from .losses import Loss, as_loss, check_output, default_output
+from .losses import CLASS_LOSSES, Loss, as_loss, check_output, default_output
 from .optimizers import Optimizer
 from .plan import Plan, allowed_threads, choose, flops_per_example
 
@@ -66,6 +67,21 @@ def _unlock_all() -> None:
 
 
 os.register_at_fork(after_in_child=_unlock_all)
+
+#: Networks that have a team of threads, the latest last. Beyond some, the oldest gives its threads back.
+_with_teams: deque[ref[Network]] = deque()
+_MOST_TEAMS = 8
+
+
+def _let_older_ones_rest(network: Network) -> None:
+    _with_teams.append(ref(network))
+    while len(_with_teams) > _MOST_TEAMS:
+        older = _with_teams.popleft()()
+        if older is not None and older is not network and older._lock.acquire(blocking=False):
+            try:
+                older.release()
+            finally:
+                older._lock.release()
 
 
 class Network:
@@ -241,6 +257,8 @@ class Network:
                 engine = self.new_engine(plan)
                 engine.load(self.parameters)
                 self._engine, self._engine_ahead, self._adopted = engine, False, False
+                if plan.threads > 1:
+                    _let_older_ones_rest(self)
             self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
         return self._engine
@@ -267,6 +285,12 @@ class Network:
                 return
             self._engine, self._engine_ahead, self._adopted = engine, True, True
             self._engine_key, self._engine_rows = self._key(allowed_threads(self.n_jobs)), 0
+
+    def release(self) -> None:
+        """Give back the memory and the threads of what computes; the next call that computes takes its own."""
+        with self._lock:
+            self.parameters  # noqa: B018  fetched
+            self._engine, self._adopted = None, False
 
     def forward(self, X: ArrayLike) -> Array:
         """Output activations (n_examples, n_L) of X (n_examples, n_0), dense or scipy.sparse."""
@@ -358,6 +382,9 @@ class Network:
         """y of `rows` examples checked, as the engine reads it: class numbers (rows,) or targets (rows, n_L)."""
         copies = self.loss_function.outputs_per_target
         columns = self.layer_sizes[-1] // copies
+        if self.loss_name not in CLASS_LOSSES:  # whole numbers are numbers
+            y = np.asarray(y)
+            y = y.astype(self.dtype) if y.dtype.kind in "iub" else y
         checked = validation.targets(y, rows, columns, self.classes, self.dtype, name)
         if checked.ndim == 1:
             return checked

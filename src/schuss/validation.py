@@ -142,6 +142,8 @@ def _sparse_examples(X: Any, features: int | None, dtype: np.dtype[Any], name: s
         rows = rows.astype(np.float64 if rows.dtype == np.dtype(">f8") else dtype)
     if not rows.has_sorted_indices:
         rows = rows.sorted_indices()
+    if not all(part.flags.c_contiguous for part in (rows.data, rows.indices, rows.indptr)):
+        rows = rows.copy()
     if rows.indices.dtype != rows.indptr.dtype:
         rows = rows.copy()
         rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)

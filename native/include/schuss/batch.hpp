@@ -44,11 +44,12 @@ struct Batch {
   index count = 0;
   const double* weights = nullptr;  // one a row of X; null: all 1
   double total = 0;                 // of the batch's weights: `count` where all are 1
+  double unit = 1;                  // their mean, so that `total / unit` examples of it weigh as much
   std::int64_t step = 0;            // number of the step, which dropout draws by
 
   index row(index b) const { return order ? static_cast<index>(order[b]) : first + b; }
   double weight(index b) const { return weights ? weights[row(b)] : 1.0; }
-  T mean() const { return T(1) / static_cast<T>(total); }  // the only place where 1/B comes from
+  T mean() const { return static_cast<T>(unit / total); }  // with `total`, the only place where 1/B comes from
 };
 
 }  // namespace schuss

@@ -54,7 +54,7 @@ template <class T>
 void BatchBlasStep<T>::output_layer(const Batch<T>& batch, Range mine, T* out, double* losses) {
   const index last = network_.layers(), n = network_.targets();
   const Block<T> z = block(a_, last, mine);
-  if (losses) formulas_.output(batch, mine.begin, z, block(delta_, last, mine), T(1), losses + mine.begin);
+  if (losses) formulas_.output(batch, mine.begin, z, block(delta_, last, mine), batch.unit, losses + mine.begin);
   else formulas_.output(z);
   for (index b = mine.begin; out && b < mine.end; ++b) std::copy_n(a(last, b), n, out + b * n);
 }

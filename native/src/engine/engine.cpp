@@ -44,6 +44,15 @@ std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa&
   return std::make_unique<NativeStep<T>>(network, isa.table<T>(), groups, plan.matrix, optimizer);
 }
 
+// Of a vector whose squares overflow: in parts of its largest element.
+template <class T>
+double large_norm(const Buffer<T>& vector) {
+  double most = 0, sum = 0;
+  for (index i = 0; i < vector.size(); ++i) most = std::max(most, std::abs(static_cast<double>(vector[i])));
+  for (index i = 0; i < vector.size(); ++i) sum += std::pow(static_cast<double>(vector[i]) / most, 2);
+  return most * std::sqrt(sum);
+}
+
 index weight_rows(const Network& network) {
   index rows = 0;
   for (index l = 1; l <= network.layers(); ++l) rows += network.inputs(l);
@@ -135,7 +144,8 @@ Update<T> Engine<T>::update_for(double rate, double total) const {
 template <class T>
 double Engine<T>::mean_loss(const Batch<T>& batch) const {
   double sum = 0, penalty = 0;
-  for (index b = 0; b < batch.count; ++b) sum += batch.weight(b) * losses_[b];
+  for (index b = 0; b < batch.count; ++b)
+    if (const double weight = batch.weight(b); weight > 0) sum += weight * losses_[b];  // not 0 times infinity
   for (index k = 0; k < squares_.size(); ++k) penalty += squares_[k];
   return (network_.loss().scale * sum + 0.5 * optimizer_.alpha * penalty) / batch.total;
 }
@@ -173,9 +183,9 @@ void Engine<T>::update_clipped(const Place& me, const Batch<T>& batch) {
   wait(me);
   double sum = 0;
   for (index k = 0; k < gradient_squares_.size(); ++k) sum += gradient_squares_[k];
+  const double norm = std::isfinite(sum) ? std::sqrt(sum) : large_norm(gradient_);
   Update<T> u = update_;
-  if (const double norm = std::sqrt(sum); norm > optimizer_.clip_norm)
-    u.scale = static_cast<T>(optimizer_.clip_norm / norm);
+  if (norm > optimizer_.clip_norm) u.scale = static_cast<T>(optimizer_.clip_norm / norm);
   step_->apply(me, gradient_.data(), u);
 }
 
@@ -186,6 +196,7 @@ Batch<T> Engine<T>::batch_of(const Epoch<T>& epoch, index step) const {
                  std::min(epoch.batch, epoch.examples - first)};
   batch.weights = epoch.weights;
   batch.total = epoch.weights ? totals_[static_cast<std::size_t>(step)] : static_cast<double>(batch.count);
+  batch.unit = batch.total / static_cast<double>(batch.count);
   batch.step = first_step_ + step;
   return batch;
 }
@@ -198,15 +209,20 @@ void Engine<T>::steps(const Epoch<T>& epoch, const Place& me, index from) {
   bool change = false;
   for (index s = from; s < epoch.steps() && !change; ++s) {
     const Batch<T> batch = batch_of(epoch, s);
-    if (caller) ++steps_taken_;
     if (batch.total == 0) {
       if (caller) epoch.losses[s] = 0, outcome_.steps = s + 1;
       continue;
     }
-    if (caller) update_ = update_for(epoch.rates[s], batch.total);
+    if (caller) {
+      ++steps_taken_;
+      update_ = update_for(epoch.rates[s], batch.total);
+    }
     const Ending ending = train_step(me, batch, epoch.losses + s, change);
     if (ending != Ending::complete) {  // and no second barrier
-      if (caller) outcome_ = {ending, s};
+      if (caller) {
+        --steps_taken_;
+        outcome_ = {ending, s};
+      }
       break;
     }
     if (caller) {
@@ -244,7 +260,6 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
     if (pace_.alone()) team_.alone([&] { steps(epoch, Place{.stop = &stop_}, from); });
     else team_.run([&](int thread) { steps(epoch, place(thread), from); });
   }
-  steps_taken_ = first_step_ + outcome_.steps;
   return outcome_;
 }
 
@@ -285,7 +300,8 @@ bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* w
   const auto part = [&](const Place& me) {
     for (index first = 0; first < x.rows; first += kGradientRows) {
       const index count = std::min(kGradientRows, x.rows - first);
-      const Batch<T> batch{x, y, nullptr, first, count, weights, total, steps_taken_};
+      const Batch<T> batch{x,           y, nullptr, first, count, weights, total, total / static_cast<double>(x.rows),
+                           steps_taken_};
       step_->propagate(me, batch, losses + first);
       wait(me);
       if (stop_.raised()) return;

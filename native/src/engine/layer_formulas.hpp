@@ -30,7 +30,8 @@ class LayerFormulas {
 
   // Example b of the batch into `x` (features) and, where there are targets, `y` (targets, one-hot for labels).
   void gather(const Batch<T>& batch, index b, T* x, T* y) const {
-    kernels_.gather(batch.x, batch.row(b), x);
+    if (batch.weight(b) > 0) kernels_.gather(batch.x, batch.row(b), x);
+    else std::fill_n(x, network_.features(), T(0));  // whatever it holds must not count
     gather_targets(batch, b, y);
   }
   void gather_targets(const Batch<T>& batch, index b, T* y) const {
@@ -72,13 +73,13 @@ class LayerFormulas {
   // Output activations of rows [first, first + z.rows) of the batch.
   void output(Block<T> z) const { kernels_.activate(network_.activation(network_.layers()), z, {}); }
 
-  // And their losses, and delta in place of the targets y, each example's times its weight and `scale`.
-  void output(const Batch<T>& batch, index first, Block<T> z, Block<T> y, T scale, double* losses) const {
+  // And their losses, and delta in place of the targets y, each example's times its weight over `whole`.
+  void output(const Batch<T>& batch, index first, Block<T> z, Block<T> y, double whole, double* losses) const {
     T weights[kRows];
     for (index r = 0; r < z.rows; r += kRows) {
       const index rows = std::min(kRows, z.rows - r);
       for (index i = 0; i < kRows; ++i)
-        weights[i] = i < rows ? static_cast<T>(batch.weight(first + r + i)) * scale : T(0);
+        weights[i] = i < rows ? static_cast<T>(batch.weight(first + r + i) / whole) : T(0);
       kernels_.output(loss_, network_.activation(network_.layers()), {rows, z.columns, z.data + r * z.stride, z.stride},
                       {rows, y.columns, y.data + r * y.stride, y.stride}, weights, losses + r);
     }

@@ -222,7 +222,7 @@ void NativeStep<T>::output_layer(const Batch<T>& batch, Range rows, T* out, doub
   const index last = network_.layers(), n = network_.targets(), stride = layer(last).stride;
   const Block<T> z{rows.size(), n, a_row(last, rows.begin), stride};
   if (losses)
-    formulas_.output(batch, rows.begin, z, {rows.size(), n, delta_row(last, rows.begin), stride}, batch.mean(),
+    formulas_.output(batch, rows.begin, z, {rows.size(), n, delta_row(last, rows.begin), stride}, batch.total,
                      losses + rows.begin);
   else formulas_.output(z);
   for (index b = rows.begin; out && b < rows.end; ++b) std::copy_n(a_row(last, b), n, out + b * n);
@@ -304,7 +304,7 @@ void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batc
   const auto sparse = [&](const Tile& t) { return t.layer == 1 && batch.x.sparse.columns; };
   for (index i = 0; resume && i < tiles.size(); ++i) {
     const Tile& t = tile(tiles.begin + i);
-    load_sums(t, resume, sums(me, i), turned(t) && !sparse(t));
+    load_sums(t, resume, sums(me, i), sums(me, tiles.size()).weights, turned(t) && !sparse(t));
   }
   for (index b = 0; b < count; b += block)
     for (index i = 0; i < tiles.size(); ++i) {
@@ -321,11 +321,11 @@ void NativeStep<T>::sum_tiles(const Place& me, Range tiles, const Batch<T>& batc
 }
 
 template <class T>
-void NativeStep<T>::load_sums(const Tile& t, const T* flat, Sums to, bool turned) {
-  const T* weights = flat + flat_weights(t);
-  const index filled = packing(t).filled(t.panel), row = packing(t).columns;
-  if (turned) kernels_.transpose(t.rows.size(), filled, weights, row, to.weights, kTileInputs);
-  else copy_block(t.rows.size(), filled, weights, row, to.weights, packing(t).width(t.panel));
+void NativeStep<T>::load_sums(const Tile& t, const T* flat, Sums to, T* spare, bool turned) {
+  const index filled = packing(t).filled(t.panel), width = packing(t).width(t.panel);
+  T* rows = turned ? spare : to.weights;
+  copy_block(t.rows.size(), filled, flat + flat_weights(t), packing(t).columns, rows, width);
+  if (turned) kernels_.transpose(t.rows.size(), filled, rows, width, to.weights, kTileInputs);
   if (t.first()) std::copy_n(flat + flat_bias(t), filled, to.bias);
 }
 

@@ -96,7 +96,7 @@ class NativeStep final : public Step<T> {
   Sums sums(const Place&, index i);
   void sum_tiles(const Place&, Range tiles, const Batch<T>&, const T* resume = nullptr);
   void sum_sparse_tile(const Tile&, const Batch<T>&, Range block, Sums, bool resume);
-  void load_sums(const Tile&, const T* flat, Sums, bool turned);
+  void load_sums(const Tile&, const T* flat, Sums, T* spare, bool turned);
   void sum_tile(const Tile&, Range block, Sums, bool resume);
   bool turned(const Tile&) const;
   void turn_back(const Tile&, Sums, T* spare);

@@ -112,7 +112,7 @@ void PerExampleStep<T, Products>::output_layer(const Place& me, const Batch<T>& 
                                                double* loss) {
   if (me.member == 0) {
     const index n = network_.targets();
-    if (loss) formulas_.output(batch, b, row(s.a.back(), n), row(s.delta.back(), n), T(1), loss);
+    if (loss) formulas_.output(batch, b, row(s.a.back(), n), row(s.delta.back(), n), batch.unit, loss);
     else formulas_.output(row(s.a.back(), n));
     if (out) std::copy_n(s.a.back().data(), n, out);
   }

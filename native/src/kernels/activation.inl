@@ -19,7 +19,7 @@ constexpr double kSeluLambda = 1.0507009873554804934;
 constexpr double kSeluAlpha = 1.6732632423543772848;
 constexpr double kGeluLinear = 1.5957691216057307117;  // 2 sqrt(2 / pi)
 constexpr double kGeluCubic = 0.071354816272600244;    // 0.044715 times that
-constexpr double kGeluFlat = 20;                       // beyond it the logistic is 0 or 1 for every precision
+constexpr double kGeluFlat = 25;                       // beyond it the logistic is 0 or 1, in float64 too
 
 template <class V>
 struct ValueAndSlope {

@@ -21,6 +21,7 @@ SCHUSS_INLINE void softmax_log_loss(View z, View y, typename View::P::T cap, con
   // -sum_j y_j log a_j = sum_j y_j ((max - z_j) + log sum e^(z - max)); every term is >= 0
   const auto top = z.maximum();
   const V weight = View::factor(weights);
+  const auto counts = weight != V{};  // a slope that is not finite is 0 all the same where the example has no weight
   typename View::Sum distance, mass;
   for (index j = 0; j < z.columns; j += View::step) {
     const V target = y.load(j);
@@ -30,7 +31,7 @@ SCHUSS_INLINE void softmax_log_loss(View z, View y, typename View::P::T cap, con
   const auto sum = exponentials(z, top);
   divide(z, sum);
   for (index j = 0; j < z.columns; j += View::step)
-    y.store(j, P::select(z.inside(j), (z.load(j) - y.load(j)) * weight, V{}));
+    y.store(j, P::select(z.inside(j) & counts, (z.load(j) - y.load(j)) * weight, V{}));
   const auto far = distance.total(), all = mass.total(), log_sum = View::logarithm(sum);
   for (index r = 0; r < rows; ++r) {
     const double share = static_cast<double>(View::row(all, r)), most = share * static_cast<double>(cap);
@@ -91,7 +92,7 @@ SCHUSS_INLINE void softmax_focal(View z, View y, typename View::P::T gamma, cons
   }
   const V all = View::spread(turn.total());
   for (index j = 0; j < z.columns; j += View::step)
-    y.store(j, P::select(z.inside(j), (y.load(j) - z.load(j) * all) * weight, V{}));
+    y.store(j, P::select(z.inside(j) & (weight != V{}), (y.load(j) - z.load(j) * all) * weight, V{}));
   const auto total = loss.total();
   for (index r = 0; r < rows; ++r) losses[r] = static_cast<double>(View::row(total, r));
 }
@@ -114,7 +115,7 @@ SCHUSS_INLINE void sum_of_terms(View z, View y, Formula formula, double times, c
     const Term<V> t = formula(z.load(j), y.load(j), j);
     sum.add(j, P::select(z.inside(j), t.loss, V{}));
     z.store(j, t.a);
-    y.store(j, P::select(z.inside(j), t.slope * weight, V{}));
+    y.store(j, P::select(z.inside(j) & (weight != V{}), t.slope * weight, V{}));
   }
   const auto total = sum.total();
   for (index r = 0; r < rows; ++r) losses[r] = times * static_cast<double>(View::row(total, r));

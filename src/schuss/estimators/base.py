@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import metadata
 from itertools import pairwise
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -40,6 +41,12 @@ _FITTED = (
     "classes_", "class_weight_", "n_features_in_", "feature_names_in_", "n_iter_", "n_outputs_", "out_activation_",
     "t_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "plan_",
 )  # fmt: skip
+
+
+def _epochs(attributes: dict[str, Any]) -> int:
+    """Epochs in the history of the network among an estimator's attributes."""
+    network = attributes.get("network_")
+    return 0 if network is None else len(network.history.get("loss", ()))
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -113,7 +120,26 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
 
     # --- training -------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _unless_refused(self) -> Iterator[None]:
+        """What was learnt before survives whatever is refused before the first epoch has ended."""
+        before = dict(self.__dict__)
+        done = _epochs(before)
+        try:
+            yield
+        except BaseException:
+            if _epochs(self.__dict__) <= (
+                done if self.__dict__.get("network_") is before.get("network_") else 0
+            ):
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Self:
+        with self._unless_refused():
+            return self._fit_checked(X, y, sample_weight, held_out)
+
+    def _fit_checked(self, X: Any, y: Any, sample_weight: Any, held_out: tuple[Any, Any, Any]) -> Self:
         check_parameters(self, self._parameter_constraints)
         again = self.warm_start and "network_" in self.__dict__
         given = X, y, sample_weight

@@ -272,9 +272,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"will be, got {self.class_weight!r}"
             )
         first = "network_" not in self.__dict__
-        if first or classes is not None:
+        if not first and classes is None:
+            return self._partial_fit(X, y, sample_weight, check_input)
+        with self._unless_refused():
             y = self._learn_classes(X, y, classes, first)
-        return self._partial_fit(X, y, sample_weight, check_input)
+            return self._partial_fit(X, y, sample_weight, check_input)
 
     def _learn_classes(self, X: Any, y: Any, classes: Any, first: bool) -> Any:
         """y checked, for partial_fit; its labels are those named, which are compared with those known."""

@@ -242,9 +242,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         self
         """
-        if "network_" not in self.__dict__:
+        if "network_" in self.__dict__:
+            return self._partial_fit(X, y, sample_weight, check_input)
+        with self._unless_refused():
             y = self._learn_targets(X, y, again=False)
-        return self._partial_fit(X, y, sample_weight, check_input)
+            return self._partial_fit(X, y, sample_weight, check_input)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predictions (n_examples,), or (n_examples, n_outputs).

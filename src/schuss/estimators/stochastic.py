@@ -67,16 +67,26 @@ class Training:
     trainer : Trainer or None
     state : TrainerState or None
         Where there is no trainer.
+    batch : int
+        Examples in a minibatch for which its plan was chosen.
     """
 
     settings: tuple[Any, ...]
     seed: int
     trainer: Trainer | None
     state: TrainerState | None = None
+    batch: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.state if self.trainer is None else self.trainer.snapshot()
         return {**self.__dict__, "trainer": None, "state": state}
+
+    def rest(self) -> None:
+        """Give the engine's memory and threads back; the state stays."""
+        if self.trainer is not None:
+            self.state, network = self.trainer.snapshot(), self.trainer.network
+            self.trainer = None
+            network.release()
 
 
 def fit(
@@ -110,9 +120,9 @@ def fit(
                 stacklevel=4,
             )
         finally:
-            trainer.order = np.arange  # the rows are not kept
             if best is not None:
                 model.network_.parameters = best.flat
+            model._training.rest()  # a hundred models in memory are not to hold a hundred teams of threads
 
 
 def _epochs(
@@ -157,11 +167,12 @@ def partial_fit(model: BaseMLP, data: Examples, random: Callable[[], np.random.R
         or training.trainer is None
         or training.trainer.network is not model.network_
         or training.settings != _settings(model)
-        or batch > training.trainer.batch_size
+        or batch > training.batch
     ):
         trainer = _continued(model, batch, random)
     else:
         trainer = training.trainer
+        trainer.batch_size = batch
     if n == 1 or (n <= batch and not model.shuffle):
         trainer.step(data.X, data.y, data.weight)
     else:
@@ -294,7 +305,7 @@ def _new_trainer(
         trainer.seen = model.t_
     network.history = history
     model.plan_ = str(plan)
-    model._training = Training(_settings(model), seed, trainer)
+    model._training = Training(_settings(model), seed, trainer, batch=batch)
     return trainer
 
 
