@@ -15,7 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from schuss import DataError, PlanError, TrainingDiverged
 from schuss.estimators import MLPClassifier, MLPRegressor, classifier, regressor
+from schuss.plan import Plan, allowed_threads
 
 quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -393,3 +394,17 @@ def test_refused_numbers():
         MLPRegressor().fit(X, None)
     with pytest.raises(ValueError, match="X_val needs a solver with epochs"):
         MLPRegressor(solver="lbfgs").fit(X, NUMBERS, X_val=X, y_val=NUMBERS)
+
+
+def test_processes_of_a_search_share_the_cores():
+    """Each of two processes trains on its half of the threads, though a step would be worth more."""
+    rng = np.random.default_rng(0)
+    wide, labels = rng.standard_normal((2000, 200)), np.arange(2000) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a process that joblib starts anew has filters of its own
+        alone = MLPClassifier(max_iter=1).fit(wide, labels)
+        found = cross_validate(MLPClassifier(max_iter=1), wide, labels, cv=4, n_jobs=2, return_estimator=True)
+    used = [Plan.parse(model.plan_, MANY).threads for model in found["estimator"]]
+    cores = joblib.cpu_count()
+    assert Plan.parse(alone.plan_, MANY).threads == min(allowed_threads(), cores)
+    assert max(used) <= max(1, cores // 2)
