@@ -645,3 +645,29 @@ def test_results_go_into_the_array_that_was_given():
             engine.store(wrong)
         with pytest.raises(TypeError):
             engine.gradient(X, y, wrong)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("plan", ["naive:1x1", "native:1x1", "native:2x1", "native:1x2"])
+@pytest.mark.parametrize("sizes", [(5, 3), (70, 10, 1), (130, 65, 7, 2)])
+def test_penalty_is_of_the_weights_as_they_are_now(isa, plan, sizes, dtype, monkeypatch):
+    """At the start, after steps, after a gradient was applied, and after others were loaded."""
+    monkeypatch.setenv("SCHUSS_ISA", isa)
+    problem = make_problem(sizes, 9, output="identity", loss="squared_error", dtype=dtype)
+    network, engine, X, y = engine_for(problem, plan, Optimizer("adam", alpha=3.0))
+    flat = np.empty(network.n_parameters, dtype)
+
+    def checked():
+        engine.store(flat)
+        network.parameters = flat
+        loss = engine.run(X, y, np.arange(9), 9, np.array([0.01]))[0][0]
+        weights = np.concatenate([W.ravel() for W in network.weights]).astype(np.float64)
+        wanted = network.loss(problem.X, problem.y) + 3.0 / 18 * np.sum(weights**2)
+        assert loss == pytest.approx(wanted, rel=10 * TOLERANCE["gradient", dtype])
+
+    checked()
+    checked()
+    engine.apply(np.ones_like(flat), 0.5, 9)
+    checked()
+    engine.load(np.full_like(flat, 0.25))
+    checked()

@@ -29,7 +29,8 @@ using Clock = std::chrono::steady_clock;
 
 template <class T>
 std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas,
-                                   Optimizer optimizer) {
+                                   const OptimizerSettings& settings) {
+  const Optimizer optimizer = settings.kind;
   const index groups = plan.examples;
   switch (plan.kernels) {
     case Kernels::naive:
@@ -41,7 +42,7 @@ std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa&
     case Kernels::gemm: return std::make_unique<BatchBlasStep<T>>(network, isa.table<T>(), groups, optimizer, blas);
     case Kernels::native: break;
   }
-  return std::make_unique<NativeStep<T>>(network, isa.table<T>(), groups, plan.matrix, optimizer);
+  return std::make_unique<NativeStep<T>>(network, isa.table<T>(), groups, plan.matrix, optimizer, settings.alpha > 0);
 }
 
 // Of a vector whose squares overflow: in parts of its largest element.
@@ -71,9 +72,9 @@ Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<
       team_(plan.examples * plan.matrix, plan.pinned),
       all_(team_.make_barrier(team_.size())),
       kernels_(isa.table<T>()),
-      step_(make_step<T>(network, plan, isa, blas, optimizer.kind)),
+      step_(make_step<T>(network, plan, isa, blas, optimizer)),
       pace_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
-      squares_(optimizer.alpha > 0 ? weight_rows(network) : 0),
+      squares_(optimizer.alpha > 0 ? step_->squares_count() : 0),
       gradient_(std::isfinite(optimizer.clip_norm) ? network.parameters() : 0),
       gradient_squares_(std::isfinite(optimizer.clip_norm) ? weight_rows(network) + network.layers() : 0) {
   for (int g = 0; g < plan.examples; ++g)

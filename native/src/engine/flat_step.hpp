@@ -41,6 +41,12 @@ class FlatStep : public Step<T> {
     return sum;
   }
 
+  // A row of W each.
+  index squares_count() const override {
+    index rows = 0;
+    for (index l = 1; l <= network_.layers(); ++l) rows += network_.inputs(l);
+    return rows;
+  }
   void squares(const Place& me, double* rows) override {
     for (index l = 1; l <= network_.layers(); ++l) {
       const Range mine = split(network_.inputs(l), me.threads(), me.thread());

@@ -18,7 +18,7 @@ constexpr index kBlockRows = 512;
 
 template <class T>
 NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members,
-                          Optimizer optimizer)
+                          Optimizer optimizer, bool penalised)
     : network_(network),
       kernels_(kernels),
       formulas_(network_, kernels),
@@ -26,6 +26,7 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
       claims_(groups * members) {
   layers_.resize(static_cast<std::size_t>(network.layers() + 1));
   const index panel = kernels.panel(), lanes = kernels.lanes;
+  index squares = 0;
   for (index l = 0; l <= network.layers(); ++l) layer(l).stride = leading_dimension<T>(network.width(l), lanes);
   for (index l = network.layers(); l >= 1; --l) {
     Layer& at = layer(l);
@@ -36,9 +37,11 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
       at.slot[static_cast<std::size_t>(s)] = {Buffer<T>(at.packing.size()), Buffer<T>(round_up(outputs, lanes))};
     if (l > 1) at.transposed_weights = Buffer<T>(at.transposed.size());
     const index first = static_cast<index>(tiles_.size());
-    add_tiles(l);
+    add_tiles(l, squares);
+    squares += ceil_div(inputs, kTileInputs) * ceil_div(outputs, kSquareColumns);
     at.tiles = {first, static_cast<index>(tiles_.size())};
   }
+  if (penalised) squares_.resize(static_cast<std::size_t>(squares));
   for (index t = 0; t < groups * members; ++t)
     scratch_.emplace_back((1 + std::min(together(), static_cast<index>(tiles_.size()))) * (kTileInputs + 1) * panel);
 }
@@ -75,7 +78,10 @@ void NativeStep<T>::load(const Place& me, int slot, const T* flat) {
     copy_block(t.rows.size(), filled, flat + flat_weights(t), packing(t).columns, weights(t, slot),
                packing(t).width(t.panel));
     if (t.first()) std::copy_n(flat + flat_bias(t), filled, bias(t, slot));
-    if (slot == 0) transpose_tile(t);
+    if (slot == 0) {
+      transpose_tile(t);
+      square_tile(t);
+    }
   }
 }
 
@@ -257,24 +263,38 @@ void NativeStep<T>::propagate(const Place& me, const Batch<T>& batch, double* lo
 }
 
 template <class T>
-void NativeStep<T>::squares(const Place& me, double* rows) {
-  for (index l = 1; l <= network_.layers(); ++l) {
-    const Range mine = split(network_.inputs(l), me.threads(), me.thread());
-    kernels_.row_squares(layer(l).packing, layer(l).slot[0].weights.data(), mine.begin, mine.end, rows);
-    rows += network_.inputs(l);
-  }
+index NativeStep<T>::squares_count() const {
+  return static_cast<index>(squares_.size());
 }
 
-// The tiles of a layer in squares of kSquareInputs x kSquareOutputs, so that those summed together share operands.
+// Each tile's were taken when it was last written.
 template <class T>
-void NativeStep<T>::add_tiles(index l) {
+void NativeStep<T>::squares(const Place& me, double* parts) {
+  const Range mine = split(squares_count(), me.threads(), me.thread());
+  std::copy_n(squares_.data() + mine.begin, mine.size(), parts + mine.begin);
+}
+
+template <class T>
+void NativeStep<T>::square_tile(const Tile& t) {
+  if (squares_.empty()) return;
+  const index filled = packing(t).filled(t.panel), width = packing(t).width(t.panel);
+  kernels_.tile_squares({t.rows.size(), filled, weights(t, 0), width}, squares_.data() + t.squares);
+}
+
+// The tiles of a layer in squares of kSquareInputs x kSquareOutputs, so that those summed together share operands. The
+// layer's parts of ||W||^2 begin at `squares`, those of the same inputs beside each other.
+template <class T>
+void NativeStep<T>::add_tiles(index l, index squares) {
   const Packing& w = layer(l).packing;
-  const index panels = std::max(index{1}, kSquareOutputs / w.panel);
+  const index panels = std::max(index{1}, kSquareOutputs / w.panel), parts = ceil_div(w.columns, kSquareColumns);
   for (index p0 = 0; p0 < w.panels(); p0 += panels)
     for (index k0 = 0; k0 < w.depth; k0 += kSquareInputs)
       for (index p = p0; p < std::min(p0 + panels, w.panels()); ++p)
         for (index k = k0; k < std::min(k0 + kSquareInputs, w.depth); k += kTileInputs)
-          tiles_.push_back({l, p, {k, std::min(k + kTileInputs, w.depth)}});
+          tiles_.push_back({l,
+                            p,
+                            {k, std::min(k + kTileInputs, w.depth)},
+                            squares + k / kTileInputs * parts + p * w.panel / kSquareColumns});
 }
 
 // Tiles that a thread sums together at most: a square.
@@ -399,6 +419,7 @@ void NativeStep<T>::update_tile(const Tile& t, Sums g, const Update<T>& u) {
   kernels_.update(u, t.rows.size() * width, g.weights, weights(t, 0), weights(t, 1), weights(t, 2));
   if (t.first()) kernels_.update(u.for_bias(), width, g.bias, bias(t, 0), bias(t, 1), bias(t, 2));
   transpose_tile(t);
+  square_tile(t);
 }
 
 // Writes the tile's weights into the transposed copy; a panel of that copy holds `panel` inputs.

@@ -27,7 +27,9 @@ constexpr index kTileInputs = 64;
 template <class T>
 class NativeStep final : public Step<T> {
  public:
-  NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members, Optimizer optimizer);
+  // penalised: the sum of squared weights is asked for
+  NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members, Optimizer optimizer,
+             bool penalised);
 
   void load(const Place&, int slot, const T* flat) override;
   void store(const Place&, int slot, T* flat) override;
@@ -35,7 +37,8 @@ class NativeStep final : public Step<T> {
   index bytes(index rows) const override;
   void forward(const Place&, const Batch<T>&, T* out, double* losses) override;
   void propagate(const Place&, const Batch<T>&, double* losses) override;
-  void squares(const Place&, double* rows) override;
+  index squares_count() const override;
+  void squares(const Place&, double* parts) override;
   void update(const Place&, const Batch<T>&, const Update<T>&) override;
   void gradient(const Place&, const Batch<T>&, T* flat, LayersReady*, bool resume) override;
   void apply(const Place&, const T* flat, const Update<T>&) override;
@@ -60,6 +63,7 @@ class NativeStep final : public Step<T> {
     index layer;
     index panel;
     Range rows;                                     // inputs of the layer
+    index squares;                                  // the first of its parts of ||W||^2
     bool first() const { return rows.begin == 0; }  // the one that the panel's biases go with
   };
   // Numbers of one tile and of its panel's biases, in a thread's own memory.
@@ -83,7 +87,7 @@ class NativeStep final : public Step<T> {
   void multiply_sparse(const Place&, const Batch<T>&, Range, Finish finish);
   template <class Finish>
   void multiply(const Place&, Range, Product<T>, const Packing&, const T* panels, T* out, Finish finish);
-  void add_tiles(index l);
+  void add_tiles(index l, index squares);
   index together() const;
   index chunk(index tiles, index count, index threads) const;
   const Tile& tile(index t) const { return tiles_[static_cast<std::size_t>(t)]; }
@@ -102,6 +106,7 @@ class NativeStep final : public Step<T> {
   void turn_back(const Tile&, Sums, T* spare);
   void update_tile(const Tile&, Sums, const Update<T>&);
   void transpose_tile(const Tile&);
+  void square_tile(const Tile&);
 
   const Network network_;
   const KernelTable<T>& kernels_;
@@ -110,6 +115,7 @@ class NativeStep final : public Step<T> {
   index capacity_ = 0;
   std::vector<Layer> layers_;       // 0 is the input
   std::vector<Tile> tiles_;         // of every W, layers from the last to the first
+  std::vector<double> squares_;     // parts of ||W||^2, as new as the weights; empty where nobody asks for them
   Claims claims_;                   // of the tiles
   std::vector<Buffer<T>> scratch_;  // one tile of gradient a thread
 };

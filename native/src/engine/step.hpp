@@ -77,8 +77,9 @@ class Step {
   virtual void forward(const Place&, const Batch<T>&, T* out, double* losses) = 0;
   // Losses, and all that the weight gradient needs.
   virtual void propagate(const Place&, const Batch<T>&, double* losses) = 0;
-  // Sum over columns of squared weights, one number a row of every W; reads the weights only.
-  virtual void squares(const Place&, double* rows) = 0;
+  // Parts of the sum of squared weights: how many there are, and, before the first barrier of a step, what they are.
+  virtual index squares_count() const = 0;
+  virtual void squares(const Place&, double* parts) = 0;
   // After propagate: the mean gradient, applied in place, or written to the flat vector, layers from the last to the
   // first, each told of where somebody waits for it. With `resume` it goes on from the sums that are there.
   virtual void update(const Place&, const Batch<T>&, const Update<T>&) = 0;

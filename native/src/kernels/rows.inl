@@ -106,6 +106,28 @@ void column_sums(Block<const typename P::T> block, typename P::T* out, bool resu
   }
 }
 
+// Column c of a group of kSquareColumns goes to lane c, rows ascending; then lanes i and i + 4 are added, i + 2, i + 1.
+template <class P>
+void tile_squares(Block<const typename P::T> tile, double* out) {
+  using T = typename P::T;
+  constexpr index most = kPanelVectors;
+  typename P::V sum[most] = {};
+  const index vectors = ceil_div(tile.columns, P::lanes);
+  for (index r = 0; r < tile.rows; ++r)
+    for (index v = 0; v < vectors; ++v) {
+      const auto w = P::load(tile.data + r * tile.stride + v * P::lanes);
+      sum[v] += w * w;
+    }
+  T lane[most * P::lanes + kSquareColumns] = {};
+  for (index v = 0; v < vectors; ++v) P::store(lane + v * P::lanes, sum[v]);
+  for (index first = 0; first < tile.columns; first += kSquareColumns) {
+    T* s = lane + first;
+    for (index half = kSquareColumns / 2; half > 0; half /= 2)
+      for (index i = 0; i < half; ++i) s[i] += s[i + half];
+    out[first / kSquareColumns] = static_cast<double>(s[0]);
+  }
+}
+
 template <class P>
 void row_squares(const Packing& packing, const typename P::T* matrix, index begin, index end, double* out) {
   using T = typename P::T;

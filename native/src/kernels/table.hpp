@@ -66,6 +66,9 @@ struct Mask {
 // True where f' cannot be read off a = f(z): the slope is kept beside it.
 constexpr bool needs_slope(Activation f) { return f == Activation::gelu || f == Activation::silu; }
 
+// Columns whose squares are added together: a divisor of every table's panel.
+constexpr index kSquareColumns = 8;
+
 template <class T>
 struct KernelTable {
   index lanes;          // values in a vector
@@ -88,6 +91,8 @@ struct KernelTable {
   void (*column_sums)(Block<const T>, T* out, bool resume);
   // out[k] = sum over the columns of row k of squares, for rows [begin, end)
   void (*row_squares)(const Packing&, const T* matrix, index begin, index end, double* out);
+  // out[g] = sum over the rows and columns 8 g to 8 g + 7 of squares; rows are whole vectors, padded with zeros
+  void (*tile_squares)(Block<const T>, double* out);
   // destination(c, r) = source(r, c)
   void (*transpose)(index rows, index columns, const T* source, index source_row, T* destination,
                     index destination_row);
