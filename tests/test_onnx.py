@@ -221,6 +221,14 @@ def test_regressor_with_several_quantiles():
 # --- The file -------------------------------------------------------------------------------------
 
 
+def test_models_write_themselves(tmp_path):
+    made = network(classes=["a", "b", "c"], loss="log_loss")
+    fitted = MLPClassifier(max_iter=2).fit(X, np.arange(len(X)) % 2)
+    for model in (made, fitted):
+        wanted = export_onnx(model, tmp_path / "by_function.onnx").read_bytes()
+        assert model.export_onnx(tmp_path / "by_itself.onnx").read_bytes() == wanted
+
+
 def test_file_is_written_whole(tmp_path):
     made = network(classes=["a", "b", "c"], loss="log_loss")
     assert export_onnx(made, tmp_path / "m.onnx") == tmp_path / "m.onnx"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
     from .model_file import load
     from .network import Network
+    from .onnx_export import export_onnx
     from .plan import Plan
     from .plotting import plot_history
     from .trainer import train
@@ -26,6 +27,7 @@ __all__ = [
     "PlanError",
     "SchussError",
     "TrainingDiverged",
+    "export_onnx",
     "load",
     "plot_history",
     "train",
@@ -36,6 +38,7 @@ _HOMES = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "Network": "network",
+    "export_onnx": "onnx_export",
     "Plan": "plan",
     "load": "model_file",
     "plot_history": "plotting",

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -121,6 +122,8 @@ class Network:
         What the last training recorded, one entry an epoch; empty before.
     trained_plan : str
         The plan that the last training used; empty before.
+    feature_names : tuple of str or None
+        What the features are called, one name each, where that is known; `save` keeps them. None at first.
     """
 
     def __init__(
@@ -163,6 +166,7 @@ class Network:
         self.plan, self.n_jobs, self.isa = plan, n_jobs, isa
         self.history: dict[str, list[float]] = {}
         self.trained_plan = ""
+        self.feature_names: tuple[str, ...] | None = None
         #: how often the parameters were assigned or stepped; a training sees by it that its engine is behind
         self.version = 0
         self._parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
@@ -399,6 +403,12 @@ class Network:
         from .model_file import save
 
         save(self, path)
+
+    def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> Path:
+        """Write an ONNX file; see :func:`schuss.onnx_export.export_onnx`."""
+        from .onnx_export import export_onnx
+
+        return export_onnx(self, path, input_dtype=input_dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         self.parameters  # noqa: B018  fetches what the engine is ahead by

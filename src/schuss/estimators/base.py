@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -384,6 +385,12 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
         from ..model_file import save
 
         save(self, path)
+
+    def export_onnx(self, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> Path:
+        """Write an ONNX file; see :func:`schuss.onnx_export.export_onnx`."""
+        from ..onnx_export import export_onnx
+
+        return export_onnx(self, path, input_dtype=input_dtype)
 
     @classmethod
     def from_sklearn(cls, fitted: Any) -> Self:
