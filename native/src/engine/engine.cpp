@@ -17,9 +17,10 @@ constexpr index kBlockRows = 192;
 // Rows whose activations a gradient holds at a time: the memory that it takes does not grow with the examples.
 constexpr index kGradientRows = 8192;
 
-// Multiply-adds of a pass forward that one thread does before another would have begun, and rows of a group below which
-// the threads rather share each product.
-constexpr double kAlone = 2e6;
+// Multiply-adds of a pass forward that one thread does before another would have begun, those up to which it depends on
+// whether the others are awake, and rows of a group below which the threads rather share each product.
+constexpr double kAlone = 5e5;
+constexpr double kPerhapsAlone = 2e6;
 constexpr index kFewRows = 8;
 
 // Parameters from which a copy of them is shared by the team: some hundred microseconds of one thread.
@@ -74,6 +75,7 @@ Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<
       kernels_(isa.table<T>()),
       step_(make_step<T>(network, plan, isa, blas, optimizer)),
       pace_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
+      few_rows_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
       squares_(optimizer.alpha > 0 ? step_->squares_count() : 0),
       gradient_(std::isfinite(optimizer.clip_norm) ? network.parameters() : 0),
       gradient_squares_(std::isfinite(optimizer.clip_norm) ? weight_rows(network) + network.layers() : 0) {
@@ -283,9 +285,13 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
   };
   const bool native = plan_.kernels == Kernels::native;
   const double work = static_cast<double>(x.rows) * static_cast<double>(network_.parameters());
-  if (native && work < kAlone) team_.alone([&] { pass(Place{.stop = &stop_}); });
-  else if (native && x.rows < kFewRows * plan_.examples) team_.run([&](int thread) { pass(one_group(thread)); });
+  const bool few = native && x.rows < kFewRows * plan_.examples, perhaps = few && work < kPerhapsAlone;
+  const auto began = Clock::now();
+  if (native && (work < kAlone || (perhaps && (!plan_.may_change || few_rows_.alone()))))
+    team_.alone([&] { pass(Place{.stop = &stop_}); });
+  else if (few) team_.run([&](int thread) { pass(one_group(thread)); });
   else team_.run([&](int thread) { pass(place(thread)); });
+  if (perhaps && work >= kAlone) few_rows_.add(work, std::chrono::duration<double>(Clock::now() - began).count());
   return !stop_.raised();
 }
 

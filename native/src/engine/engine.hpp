@@ -119,7 +119,8 @@ class Engine {
   std::vector<Barrier*> meets_;  // one a group
   const KernelTable<T>& kernels_;
   std::unique_ptr<Step<T>> step_;
-  Pace pace_;
+  Pace pace_;      // of steps and gradients
+  Pace few_rows_;  // of passes forward over so few rows that one thread may be as fast
   std::atomic<std::int64_t> steps_alone_{0};
   // Of the run that goes on; written by the calling thread between the second barrier of a step and the first of
   // the next.
