@@ -77,6 +77,13 @@ def test_wrong_usage_of_the_program_is_2():
     ("error", "code", "line"),
     [
         (SchussError("no snow"), 1, "schuss: error: no snow"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "schuss: error: cannot write the output: No space left on device",
+        ),
+        (FileNotFoundError(2, "No such file", "snow"), 1, "schuss: error: snow: No such file"),
+        (OSError("no\nsnow"), 1, "schuss: error: no snow"),
         (MemoryError(), 1, "schuss: error: not enough memory"),
         (KeyboardInterrupt(), 130, "schuss: interrupted"),
     ],
@@ -90,9 +97,67 @@ def test_failure_is_one_line(monkeypatch, error, code, line):
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
 
 
-def test_other_exceptions_keep_their_traceback(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda _threads: {}["bug"])
-    assert isinstance(run("info").exception, KeyError)
+@pytest.mark.parametrize(
+    ("bug", "kind"),
+    [
+        (lambda: {}["bug"], KeyError),
+        (lambda: int("bug"), ValueError),
+        (lambda: np.zeros(3) + np.zeros(4), ValueError),
+    ],
+)
+def test_other_exceptions_keep_their_traceback(monkeypatch, bug, kind):
+    monkeypatch.setattr(machine, "info", lambda _threads: bug())
+    assert type(run("info").exception) is kind
+
+
+def test_a_mistake_within_the_package_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("schuss.cli.info.rows", lambda _facts: [("a",)])  # echo_table unpacks pairs
+    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
+    assert type(run("info").exception) is ValueError
+
+
+@pytest.mark.parametrize("verb", [["info"], ["info", "--memory", "4-3-2"]])
+def test_threads_of_the_environment(monkeypatch, verb):
+    monkeypatch.setenv("OMP_NUM_THREADS", "abc")
+    result = run(*verb)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "schuss: error: OMP_NUM_THREADS must be a positive integer, got 'abc'\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["info", "--memory", "4-3-2"], ["info", "--memory", "4-3-2", "--json"]]
+)
+def test_a_full_disk_behind_stdout_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "schuss", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert result.returncode == 1
+    assert result.stderr == "schuss: error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", ""],
+        ["train", " "],
+        ["tune", ""],
+        ["predict", "", "x.csv"],
+        ["predict", "m", ""],
+        ["evaluate", "m", ""],
+        ["export", "", "--onnx", "m.onnx"],
+        ["train", "mnist", "--data-dir", ""],
+    ],
+)
+def test_the_empty_text_is_no_path(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.zeros((4, 2)))
+    np.save("y.npy", np.arange(4))
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a name or a path is wanted, got '" in result.stderr
+    assert not (tmp_path / "schuss-model.safetensors").exists()
 
 
 def test_json_holds_what_json_knows():

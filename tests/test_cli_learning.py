@@ -249,9 +249,17 @@ def test_evaluate_by_weight(table):
 def test_weights_that_cannot_be_had():
     refused(run("digits", *QUICK, "--weights", "w"), "'--weights'", "digits", ".csv")
     refused(run("m", "digits", "--weights", "w", verb="evaluate"), "'--weights'", "digits")
-    refused(run("kind.csv", *QUICK, "--weights", "v"), "--weights v", "kind.csv", code=1)
-    refused(run("kind.csv", *QUICK, "--weights", "kind"), "--weights kind", code=1)
-    refused(run("kind.csv", *QUICK, "--weights", "x1"), "weights", ">= 0", code=1)
+    unknown = "kind.csv: --weights v must be a column of the file (x1, w, x2, kind), got 'v'"
+    refused(run("kind.csv", *QUICK, "--weights", "v"), unknown, code=1)
+    for options in ((), ("--target", "kind")):
+        target = "kind.csv: --weights kind must name another column than the target, got 'kind'"
+        refused(run("kind.csv", *QUICK, "--weights", "kind", *options), target, code=1)
+    refused(run("kind.csv", *QUICK, "--weights", "x1"), "--weights x1", ">= 0", code=1)
+    text = "line 2, column 3 ('kind'): weight must be a number"
+    refused(run("kind.csv", *QUICK, "--weights", "kind", "--target", "w"), text, code=1)
+    run("kind.csv", *QUICK, "--weights", "w")
+    feature = "--weights x1 must be none of the features, got 'x1'"
+    refused(run("schuss-model.safetensors", "kind.csv", "--weights", "x1", verb="evaluate"), feature, code=1)
 
 
 # --- What does not go together -----------------------------------------------------------------------

@@ -115,6 +115,18 @@ def test_predict_json(digits):
     assert document == {"predictions": digits.predict(data.load("digits").test.X).tolist()}
 
 
+def test_predict_onto_a_full_disk(tmp_path, digits, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    failed(
+        run("predict", "digits.model", "digits", "--out", "labels.txt"),
+        "labels.txt: cannot be written: No space",
+    )
+    assert not (tmp_path / "labels.txt").exists()
+
+
 def test_predict_into_a_file(tmp_path, digits):
     printed = run("predict", "digits.model", "digits").stdout
     result = run("predict", "digits.model", "digits", "--out", "labels.txt", "--threads", 1)

@@ -203,3 +203,45 @@ def test_only_what_is_fitted_and_of_the_kind():
     wrong = neural_network.MLPRegressor(**options()).fit(X, NUMBERS)
     with pytest.raises(TypeError, match=r"must be a sklearn.neural_network.MLPClassifier, got MLPRegressor"):
         MLPClassifier.from_sklearn(wrong)
+
+
+class Derived(MLPClassifier):
+    pass
+
+
+class DerivedRegressor(MLPRegressor):
+    pass
+
+
+class Narrowed(MLPClassifier):
+    """One that decides on all but one parameter itself."""
+
+    def __init__(self, max_iter=5):
+        super().__init__(hidden_layer_sizes=(3,), max_iter=max_iter, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "y"),
+    [(Derived, "MLPClassifier", KINDS), (DerivedRegressor, "MLPRegressor", NUMBERS)],
+)
+def test_derived_classes(kind, name, y):
+    theirs = getattr(neural_network, name)(**options()).fit(X, y)
+    ours = kind.from_sklearn(theirs)
+    assert type(ours) is kind
+    equal(ours, theirs)
+    equal(ours, ours.to_sklearn())
+    other = neural_network.MLPRegressor if name == "MLPClassifier" else neural_network.MLPClassifier
+    with pytest.raises(TypeError, match=rf"must be a sklearn.neural_network.{name}, got {other.__name__}"):
+        kind.from_sklearn(other())
+
+
+def test_derived_classes_with_fewer_parameters():
+    with pytest.raises(TypeError, match="Narrowed must take the parameters of MLPClassifier: ") as caught:
+        Narrowed.from_sklearn(neural_network.MLPClassifier(**options()).fit(X, KINDS))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(
+        TypeError, match=r"Narrowed must have the parameters of MLPClassifier .* lacks "
+    ) as caught:
+        Narrowed().fit(X, KINDS).to_sklearn()
+    assert "activation" in str(caught.value)
+    assert "\n" not in str(caught.value)

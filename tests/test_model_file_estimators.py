@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 import schuss
 from schuss.errors import ModelFileError
 from schuss.estimators import MLPClassifier, MLPRegressor
-from schuss.model_file import load, load_network, save
+from schuss.model_file import load, load_for_use, save
 from schuss.schedules import Constant, Cosine, WarmUp
 
 RANDOM = np.random.default_rng(0)
@@ -170,11 +170,12 @@ def test_threads_and_plan(tmp_path):
 def test_network_alone(tmp_path):
     model = classifier()
     model.save(tmp_path / "m")
-    network = load_network(tmp_path / "m")
-    assert isinstance(network, schuss.Network)
+    network, labels = load_for_use(tmp_path / "m")
+    assert type(network) is schuss.Network
+    assert labels is None
     same_bits(network.predict(X), model.predict(X))
     network.save(tmp_path / "n")
-    assert isinstance(load_network(tmp_path / "n"), schuss.Network)
+    assert type(load(tmp_path / "n")) is schuss.Network
 
 
 def test_long_history_is_small(tmp_path):

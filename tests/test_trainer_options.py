@@ -222,3 +222,15 @@ def test_whatever_ends_an_epoch_the_network_has_what_was_learnt(monkeypatch):
     fresh = Network((3, 4, 2), seed=1)
     fresh.parameters = network.parameters
     np.testing.assert_array_equal(fresh.forward(X), network.forward(X))
+
+
+def test_names_of_features_go_with_the_network():
+    from schuss.data import Dataset
+
+    named = Dataset(X, Y.astype(np.int32), np.array([0, 1]), names=("a", "b", "c"))
+    assert train(named).feature_names == ("a", "b", "c")
+    assert train(X, Y).feature_names is None
+    frame = pytest.importorskip("pandas").DataFrame(X, columns=["a", "b", "c"])
+    with pytest.warns(match="max_iter"):
+        model = schuss.MLPClassifier(max_iter=1).fit(frame, Y)
+    assert model.network_.feature_names == ("a", "b", "c")

@@ -285,6 +285,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(entry, str) for entry in value)
 
 
+def _is_names(value: Any) -> bool:
+    return value is None or (_is_texts(value) and len(set(value)) == len(value))
+
+
 def _is_loss(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str)
 
@@ -321,5 +325,6 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "plan": ("text", lambda value: isinstance(value, str)),
     "dtype": ("float32 or float64", lambda value: value in ("float32", "float64")),
     "history": ("an object of lists and null", _is_history),
+    "feature_names": ("null or a list of text, each once", _is_names),
     "estimator": ("null or an object with class, params and state", _is_estimator),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +25,18 @@ from schuss import model_config
 from schuss.errors import ModelFileError
 
 if TYPE_CHECKING:
+    from schuss.estimators.labels import Labels
     from schuss.estimators.stored import Estimator
     from schuss.network import Network
 
-__all__ = ["FORMAT_VERSION", "is_model_file", "load", "load_network", "save", "write_file"]
+__all__ = [
+    "FORMAT_VERSION",
+    "is_model_file",
+    "load",
+    "load_for_use",
+    "save",
+    "write_file",
+]
 
 FORMAT_VERSION = 2
 
@@ -46,8 +54,8 @@ def save(model: Network | Estimator, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     model : Network, MLPClassifier or MLPRegressor
-        A network is stored with its `history`; an estimator with its parameters (a RandomState and schedules
-        too) and what it learnt. The optimizer's state and callbacks are not stored.
+        A network is stored with its `history` and `feature_names`; an estimator with its parameters (a RandomState
+        and schedules too) and what it learnt. The optimizer's state and callbacks are not stored.
     path : path-like
         Where to write; a regular file there is replaced.
 
@@ -59,7 +67,8 @@ def save(model: Network | Estimator, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        If the file cannot be written, or a label or parameter is of a kind that JSON cannot hold.
+        If the file cannot be written, a weight is not finite, or a label or parameter is of a kind that JSON cannot
+        hold.
     TypeError
         If `model` is none of these; a class derived from them cannot be found again.
     sklearn.exceptions.NotFittedError
@@ -71,6 +80,10 @@ def save(model: Network | Estimator, path: str | os.PathLike[str]) -> Path:
     for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
         tensors[f"W{layer}"] = np.ascontiguousarray(W)
         tensors[f"b{layer}"] = np.ascontiguousarray(b)
+    try:
+        _check_finite(tensors)
+    except ValueError as error:
+        raise ModelFileError(f"{target}: {error}") from error
     for key, column in config["history"].items():
         if column is None:
             tensors[f"history.{key}"] = np.array(network.history[key], np.float64)
@@ -119,12 +132,27 @@ def load(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network 
         return stored.from_json(config["estimator"], network, n_jobs)
 
 
-def load_network(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> Network:
-    """Read the network alone, also where an estimator was saved; arguments and errors as of :func:`load`."""
+def load_for_use(path: str | os.PathLike[str], *, n_jobs: int | None = None) -> tuple[Network, Labels | None]:
+    """Read the network alone, also where an estimator was saved, and what its outputs stand for if it cannot say that.
+
+    Arguments and errors as of :func:`load`.
+
+    Returns
+    -------
+    network : Network
+    labels : Labels or None
+        Those of a classifier of several labels at once, or of a single class, whose network has no classes.
+    """
     source = Path(path)
     config, tensors = _read(source)
     with _damage(source):
-        return _network(config, tensors, n_jobs)
+        network = _network(config, tensors, n_jobs)
+        estimator = config["estimator"]
+        if estimator is None or estimator["class"] != "MLPClassifier" or network.classes is not None:
+            return network, None
+        from schuss.estimators import stored
+
+        return network, stored.labels(estimator, network)
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -212,7 +240,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         read = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: damaged: its configuration is no JSON ({error})") from error
-    config: dict[str, Any] = read if isinstance(read, dict) else {}
+    config: dict[str, Any] = {"feature_names": None} | (read if isinstance(read, dict) else {})
     found: Any = config.get("format_version")
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise ModelFileError(
@@ -248,7 +276,16 @@ def _tensors(file: Any, config: dict[str, Any]) -> dict[str, np.ndarray]:
             raise ValueError(
                 f"{name} must be {rule[0]} of shape {tuple(rule[1])}, got {dtype} of shape {tuple(shape)}"
             )
-    return {name: file.get_tensor(name) for name in (*wanted, *columns)}
+    tensors = {name: file.get_tensor(name) for name in (*wanted, *columns)}
+    _check_finite({name: tensors[name] for name in wanted})
+    return tensors
+
+
+def _check_finite(tensors: dict[str, np.ndarray]) -> None:
+    for name, tensor in tensors.items():
+        finite = np.isfinite(tensor)
+        if not finite.all():
+            raise ValueError(f"{name} must hold finite numbers, got {tensor[~finite][0]}")
 
 
 def _contents(path: Path, model: Network | Estimator) -> tuple[Network, dict[str, Any]]:
@@ -264,6 +301,8 @@ def _contents(path: Path, model: Network | Estimator) -> tuple[Network, dict[str
         network = estimator.network_
     try:
         config = _network_to_json(network)
+        if estimator is None and network.feature_names is not None:  # an estimator has its own
+            config["feature_names"] = _checked_names(network.feature_names, network.layer_sizes[0])
         config["estimator"] = None if estimator is None else stored.to_json(estimator)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from error
@@ -315,11 +354,39 @@ def _network(config: dict[str, Any], tensors: dict[str, np.ndarray], n_jobs: int
         [tensors[f"{part}{layer}"].ravel() for layer in layers for part in "Wb"]
     )
     network.trained_plan = config["plan"]
+    network.feature_names = _feature_names(config)
     network.history = {
         key: tensors[f"history.{key}"].tolist() if column is None else model_config.decode(column)
         for key, column in config["history"].items()
     }
     return network
+
+
+def _feature_names(config: dict[str, Any]) -> tuple[str, ...] | None:
+    """The features' names, of the network or of the estimator around it."""
+    estimator, features = config["estimator"], config["layer_sizes"][0]
+    if estimator is None:
+        names = config["feature_names"]
+        return None if names is None else _checked_names(names, features)
+    stored = estimator["state"].get("feature_names_in_")
+    if stored is None:
+        return None
+    names = model_config.decode(stored)
+    if not isinstance(names, np.ndarray) or names.shape != (features,):
+        raise ValueError(f"its feature_names_in_ must be an array of length {features}, got {names!r:.60}")
+    names = tuple(map(str, names))
+    return names if len(set(names)) == features else None  # a frame may have two columns of a name
+
+
+def _checked_names(names: Sequence[str], features: int) -> tuple[str, ...]:
+    """The names of so many features."""
+    if (
+        len(set(names)) != features
+        or len(names) != features
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(f"feature_names must be {features} different texts, got {names!r:.100}")
+    return tuple(names)
 
 
 def _labels(stored: dict[str, Any]) -> np.ndarray:

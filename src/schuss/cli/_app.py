@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dis
+import os
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
@@ -19,13 +23,23 @@ __all__ = ["app", "main"]
 
 
 class Verbs(click.Group):
-    """A group that turns what its verbs raise into one line and an exit code."""
+    """A group that turns what its verbs raise into one line and an exit code; a mistake in the program stays one."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # here, as help is printed before a verb is invoked
+            _end(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SchussError as error:
             raise Failure(str(error)) from error
+        except ValueError as error:
+            if _on_purpose(error):
+                raise Failure(str(error)) from error
+            raise
         except MemoryError as error:
             raise Failure(f"not enough memory {error}".rstrip()) from error
         except KeyboardInterrupt:
@@ -33,6 +47,28 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of use, not of the alphabet
+
+
+def _on_purpose(error: ValueError) -> bool:
+    """Whether a `raise` of this package raised it: then it is about what the user gave, and says so."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "schuss":
+        return False
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _end(error: OSError) -> NoReturn:
+    """Leave the process after a failure of the system, such as a full disk behind stdout."""
+    with suppress(OSError, ValueError):  # what is still to be written would fail once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.filename is not None:
+        what = f"{error.filename}: {error.strerror}"
+    else:
+        what = f"cannot write the output: {error.strerror}" if error.strerror else str(error)
+    Failure(" ".join(what.split())).show()
+    sys.exit(Failure.exit_code)
 
 
 @click.group(

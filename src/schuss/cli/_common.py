@@ -24,12 +24,21 @@ __all__ = [
     "isa_option",
     "json_option",
     "json_text",
+    "not_empty",
     "target_option",
     "threads_option",
 ]
 
 #: Endings of files that have columns.
 TABLES = (".csv", ".parquet", ".arrow", ".feather")
+
+
+def not_empty(_ctx: Any, _param: Any, value: str | None) -> str | None:
+    """Refuse the empty text, which as a path would be the current folder."""
+    if value is not None and not value.strip():
+        raise click.BadParameter(f"a name or a path is wanted, got {value!r}.")
+    return value
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 threads_option = click.option(
@@ -44,7 +53,10 @@ isa_option = click.option(
     help="Instruction set of the kernels: avx512, avx2, portable.  [env: SCHUSS_ISA; default: the best there is]",
 )
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(), help="Folder of the MNIST files.  [env: SCHUSS_DATA_DIR]"
+    "--data-dir",
+    type=click.Path(),
+    callback=not_empty,
+    help="Folder of the MNIST files.  [env: SCHUSS_DATA_DIR]",
 )
 target_option = click.option(
     "--target",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from schuss import data
 from schuss.data import Dataset
-from schuss.data.columns import target_names
-from schuss.errors import DataError
 from schuss.losses import CLASS_LOSSES, NUMBER_LOSSES
 from schuss.weighting import example_weights
 
@@ -68,13 +66,17 @@ def load_parts(settings: Settings) -> Parts:
 
 
 def source_parts(
-    source: str, target: str | None, weights: str | None, data_dir: str | None
+    source: str,
+    target: str | None,
+    weights: str | None,
+    data_dir: str | None,
+    features: tuple[str, ...] | None = None,
 ) -> tuple[str, list[Part | None]]:
-    """The source's name, and its training, validation and test parts."""
+    """The source's name, and its training, validation and test parts; of a table the columns `features`."""
     if weights is not None:
         name = Path(source).name
-        return name, _split(load_whole(source, target, weights), name)
-    splits = data.load(source, data_dir=data_dir, target=target)
+        return name, _split(load_whole(source, target, weights, features=features), name)
+    splits = data.load(source, data_dir=data_dir, target=target, features=features)
     parts = (splits.train, splits.validation, splits.test)
     return splits.name, [None if part is None else Part(part) for part in parts]
 
@@ -97,20 +99,19 @@ def load_pool(settings: Settings) -> Parts:
     return Parts(train, None, test_part, name)
 
 
-def load_whole(source: str, target: str | None, weights: str | None, data_dir: str | None = None) -> Part:
-    """A file's examples, or those of a source's test part; without the table's column `weights`, which weighs them."""
-    found = data.load_table(source, data_dir=data_dir, target=target)
+def load_whole(
+    source: str,
+    target: str | None,
+    weights: str | None,
+    data_dir: str | None = None,
+    features: tuple[str, ...] | None = None,
+) -> Part:
+    """A file's examples, or those of a source's test part; of a table the columns `features`, by weight."""
     if weights is None:
-        return Part(found)
-    targets = [-1] if target is None else target_names(target)
-    try:
-        X = data.load_features(source, target=[*targets, weights])
-    except DataError as error:
-        raise DataError(f"--weights {weights}: {error}") from error
-    other = (found.X[:, :-1] != X).any(axis=0)  # from the column on that is missing in X
-    column = int(other.argmax()) if other.any() else X.shape[1]
-    values = example_weights(found.X[:, column], len(X), f"{source}: weights")
-    return Part(Dataset(X, found.y, found.classes, found.scale, found.shift), values)
+        return Part(data.load_table(source, data_dir=data_dir, target=target, features=features))
+    name = f"--weights {weights}"
+    found, values = data.load_weighted(source, weights, target=target, features=features, weights_name=name)
+    return Part(found, example_weights(values, len(found), f"{source}: {name}"))
 
 
 def _split(whole: Part, name: str) -> list[Part | None]:
@@ -131,7 +132,7 @@ def _joined(train: Dataset, validation: Dataset | None) -> Dataset:
     if validation is None:
         return train
     X, y = np.concatenate([train.X, validation.X]), np.concatenate([train.y, validation.y])
-    return Dataset(X, y, train.classes, train.scale, train.shift)
+    return replace(train, X=X, y=y)
 
 
 def _for_task(parts: list[Part | None], settings: Settings, name: str) -> list[Part | None]:
@@ -161,6 +162,4 @@ def _for_task(parts: list[Part | None], settings: Settings, name: str) -> list[P
 
 def _as_numbers(part: Part) -> Part:
     found = part.data
-    return Part(
-        Dataset(found.X, found.labels.astype(np.float64), None, found.scale, found.shift), part.weights
-    )
+    return Part(replace(found, y=found.labels.astype(np.float64), classes=None), part.weights)

@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from schuss.activations import ACTIVATIONS, HIDDEN_ACTIVATIONS
-from schuss.cli._common import data_dir_option, isa_option, json_option, target_option, threads_option
+from schuss.cli._common import (
+    data_dir_option,
+    isa_option,
+    json_option,
+    not_empty,
+    target_option,
+    threads_option,
+)
 from schuss.losses import CLASS_LOSSES, LOSSES, NUMBER_LOSSES
 from schuss.optimizers import SOLVERS
 
@@ -128,7 +135,7 @@ def _default(searched: bool, text: str) -> str:
     return f"[default: {'searched' if searched else text}]"
 
 
-data_argument = click.argument("data", default="digits28")
+data_argument = click.argument("data", default="digits28", callback=not_empty)
 
 
 def network_options(searched: bool = False) -> Decorator:

@@ -126,6 +126,8 @@ def settle(
     needs_out : bool
         A model is written in any case, to the default place where none is named.
     """
+    from schuss.plan import allowed_threads
+
     if net is not None and hidden is not None:
         raise click.UsageError("--net and --hidden both name the hidden layers: give one of them.")
     layers = hidden or NETS[net or "net-1h"]
@@ -134,7 +136,8 @@ def settle(
             rule = f"one for all or one for each of the {len(layers)} hidden layers, got {len(each)}."
             raise click.BadParameter(rule, param_hint=f"'--{name}'")
     names = activation or ("relu",)
-    allowed = _check_plan(options["plan"], threads)
+    allowed = allowed_threads(threads)
+    _check_plan(options["plan"], allowed)
     if out is None and needs_out:
         out = DEFAULT_OUT
     settings = Settings(
@@ -304,19 +307,14 @@ def _check_targets(settings: Settings, train: Dataset, loss: str, name: str) -> 
         raise DataError(f"{name}: targets must be of at least 2 classes, got {train.classes.tolist()}")
 
 
-def _check_plan(plan: str, threads: int | None) -> int:
-    """Refuse a plan that cannot be had; return the number of threads allowed."""
-    from schuss.plan import Plan, allowed_threads
+def _check_plan(plan: str, threads: int) -> None:
+    """Refuse a plan that cannot be had."""
+    from schuss.plan import Plan
 
     try:
-        allowed = allowed_threads(threads)
-    except ValueError as error:  # OMP_NUM_THREADS
-        raise click.UsageError(f"{error}.") from error
-    try:
-        Plan.parse(plan, allowed)
+        Plan.parse(plan, threads)
     except PlanError as error:
         raise click.BadParameter(f"{error}.", param_hint="'--plan'") from error
-    return allowed
 
 
 def _check_isa(isa: str | None) -> None:

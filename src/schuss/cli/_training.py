@@ -23,7 +23,7 @@ def new_network(settings: Settings, part: Part) -> Network:
     from schuss.network import Network
 
     train = part.data
-    return Network(
+    network = Network(
         (train.n_features, *settings.hidden, n_outputs(settings, train)),
         activation=settings.activation,
         output_activation=settings.output_activation,
@@ -38,6 +38,8 @@ def new_network(settings: Settings, part: Part) -> Network:
         n_jobs=settings.threads,
         isa=settings.isa,
     )
+    network.feature_names = train.names
+    return network
 
 
 def fit(

@@ -13,6 +13,7 @@ from schuss.cli._common import (
     echo_json,
     echo_table,
     json_option,
+    not_empty,
     target_option,
     threads_option,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from schuss.cli._examples import Part
     from schuss.data import Dataset
+    from schuss.estimators.labels import Labels
     from schuss.network import Network
 
 __all__ = ["SCORES", "evaluate", "measure", "score_rows", "score_text"]
@@ -33,8 +35,8 @@ SCORES = {"accuracy": "accuracy", "r2": "R^2", "d2_pinball": "D^2 (pinball)"}
 
 
 @click.command(short_help="Measure a model file's loss and accuracy, or R^2.")
-@click.argument("model")
-@click.argument("data")
+@click.argument("model", callback=not_empty)
+@click.argument("data", callback=not_empty)
 @click.option(
     "--part",
     type=click.Choice([*PARTS, "all"]),
@@ -63,32 +65,39 @@ def evaluate(
 
     DATA is what `schuss train` reads, in the units that the network was trained on. A file is taken whole
     unless it comes in parts; name a --part to get the examples that training kept apart.
+
+    A model trained on a table with names finds its columns by name, in whatever order and beside whatever others;
+    the target is then the last of the others.
+
+    With several labels at once an example counts as right where all its labels are.
     """
     check_weights(weights, data)
 
     from schuss.cli._examples import load_whole, source_parts
-    from schuss.model_file import load_network
+    from schuss.model_file import load_for_use
 
-    network = load_network(model, n_jobs=threads)
+    network, labels = load_for_use(model, n_jobs=threads)
+    read = (data, target, weights, data_dir, network.feature_names)
     if part is None:
-        chosen = [load_whole(data, target, weights, data_dir)]
+        chosen = [load_whole(*read)]
     else:
-        named = dict(zip(PARTS, source_parts(data, target, weights, data_dir)[1], strict=True))
+        named = dict(zip(PARTS, source_parts(*read)[1], strict=True))
         chosen = [found for name, found in named.items() if found is not None and part in (name, "all")]
         if not chosen:
             raise DataError(f"{data}: has no {part} part")
-    result = measure(network, chosen, data)
+    result = measure(network, chosen, data, labels)
     if as_json:
         echo_json({"model": model, "data": data, "part": part, **result})
     else:
         echo_table(rows(result))
 
 
-def measure(network: Network, parts: list[Part], source: str) -> dict[str, Any]:
+def measure(network: Network, parts: list[Part], source: str, labels: Labels | None = None) -> dict[str, Any]:
     """Examples, mean loss and score over all parts together, by weight where they have weights.
 
-    The score is accuracy for classes, d2_pinball for quantiles (with the coverage of each level: the share of targets
-    at or below what was predicted) and r2 for other numbers; multi-label networks have none.
+    The score is accuracy for classes and for several `labels` at once, d2_pinball for quantiles (with the coverage of
+    each level: the share of targets at or below what was predicted) and r2 for other numbers; a network that gives
+    probabilities but neither classes nor labels has none.
     """
     import numpy as np
 
@@ -101,9 +110,9 @@ def measure(network: Network, parts: list[Part], source: str) -> dict[str, Any]:
             raise DataError(
                 f"{source}: must have the model's {network.layer_sizes[0]} features, got {part.data.n_features}"
             )
-        labels = targets(network, part.data, source)
+        wanted = targets(network, part.data, source, labels)
         begin = perf_counter()
-        X, y = network.pair(part.data.X, labels)
+        X, y = network.pair(part.data.X, wanted)
         plan = choose(
             network.plan,
             threads=allowed_threads(network.n_jobs),
@@ -119,12 +128,14 @@ def measure(network: Network, parts: list[Part], source: str) -> dict[str, Any]:
     return {
         "examples": len(losses),
         "loss": float(np.average(losses, weights=weights)),
-        **_score(network, y, outputs, weights),
+        **_score(network, y, outputs, weights, labels),
         "seconds": seconds,
     }
 
 
-def _score(network: Network, y: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+def _score(
+    network: Network, y: np.ndarray, outputs: np.ndarray, weights: np.ndarray, labels: Labels | None
+) -> dict[str, Any]:
     import numpy as np
 
     from schuss.losses import NUMBER_LOSSES
@@ -132,10 +143,13 @@ def _score(network: Network, y: np.ndarray, outputs: np.ndarray, weights: np.nda
 
     if network.classes is not None:
         return {"accuracy": float(np.average(most_likely(outputs, network.border) == y, weights=weights))}
-    if network.loss_name not in NUMBER_LOSSES:
+    if labels is None and network.loss_name not in NUMBER_LOSSES:
         return {}
 
-    from schuss.estimators.scores import d2_pinball, r2
+    from schuss.estimators.scores import accuracy, d2_pinball, r2
+
+    if labels is not None:
+        return {"accuracy": accuracy(y, weights)(labels.numbers(outputs, network.border))}
 
     if network.loss_name != "quantile":
         return {"r2": r2(y, weights)(outputs)}
@@ -145,14 +159,17 @@ def _score(network: Network, y: np.ndarray, outputs: np.ndarray, weights: np.nda
     return {"d2_pinball": d2_pinball(y, quantiles, weights)(outputs), "coverage": coverage}
 
 
-def targets(network: Network, part: Dataset, source: str) -> np.ndarray:
+def targets(network: Network, part: Dataset, source: str, labels: Labels | None = None) -> np.ndarray:
     """The targets as the network counts them, checked to be of its kind.
 
     A file cannot say of whole numbers whether they are labels or not: the network says it.
     """
     from schuss.data import encode_labels
 
-    found, classes = part.labels, network.classes
+    found = part.labels
+    if labels is not None and labels.multilabel:
+        return labels.encode(found, len(found), network.dtype, f"{source}: targets")
+    classes = network.classes if labels is None else labels.classes
     if classes is None:
         if found.dtype.kind not in "fiu":
             raise DataError(
@@ -167,7 +184,8 @@ def targets(network: Network, part: Dataset, source: str) -> np.ndarray:
         raise DataError(f"{source}: targets must be labels, as the model predicts, got {found.flat[0]}")
     if classes.dtype.kind == "U":
         found = found.astype(str)
-    return classes[encode_labels(found, classes, f"{source}: target")[0]]
+    numbers = encode_labels(found, classes, f"{source}: target")[0]
+    return numbers if network.classes is None else classes[numbers]
 
 
 def score_text(name: str, value: float) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from schuss.cli._common import Failure, check_can_write, echo_json, echo_table, json_option
+from schuss.cli._common import Failure, check_can_write, echo_json, echo_table, json_option, not_empty
 
 __all__ = ["export"]
 
 
 @click.command(short_help="Write a model file as ONNX.")
-@click.argument("model")
+@click.argument("model", callback=not_empty)
 @click.option(
     "--onnx",
     "out",

@@ -7,7 +7,7 @@ from schuss.data.digits import load_digits
 from schuss.data.digits28 import load_digits28
 from schuss.data.idx import read_idx
 from schuss.data.mnist import load_mnist
-from schuss.data.sources import BUILT_IN, load, load_features, load_table
+from schuss.data.sources import BUILT_IN, load, load_features, load_table, load_weighted
 from schuss.data.split import split
 from schuss.data.table import read_csv
 
@@ -24,6 +24,7 @@ __all__ = [
     "load_features",
     "load_mnist",
     "load_table",
+    "load_weighted",
     "read_arrow",
     "read_csv",
     "read_idx",

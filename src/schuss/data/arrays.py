@@ -21,6 +21,7 @@ def from_arrays(
     scale: float = 1.0,
     shift: float = 0.0,
     names: tuple[str, str] = ("X", "y"),
+    feature_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Make a Dataset of arrays.
 
@@ -37,6 +38,8 @@ def from_arrays(
         The network sees X * scale + shift.
     names : tuple of str, default=("X", "y")
         What error messages call the arrays.
+    feature_names : tuple of str, default=None
+        The Dataset's `names`.
 
     Returns
     -------
@@ -54,9 +57,9 @@ def from_arrays(
     if targets.dtype.kind == "f" and classes is None:
         targets = np.ascontiguousarray(targets, np.float32 if targets.dtype == np.float32 else np.float64)
         check_finite(targets, names[1])
-        return Dataset(features, targets, None, scale, shift)
+        return Dataset(features, targets, None, scale, shift, feature_names)
     numbers, found = encode_labels(targets, classes, names[1])
-    return Dataset(features, numbers, found, scale, shift)
+    return Dataset(features, numbers, found, scale, shift, feature_names)
 
 
 def as_features(X: ArrayLike, name: str = "X") -> NDArray[Any]:

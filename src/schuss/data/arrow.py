@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schuss.data.arrays import from_arrays
 from schuss.data.columns import (
     Layout,
+    Table,
     Target,
+    Wanted,
     check_finite_features,
     is_number,
-    target_columns,
-    target_names,
+    lay_out,
     text_targets,
 )
 from schuss.data.dataset import Dataset
@@ -24,18 +24,20 @@ from schuss.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["arrow_features", "read_arrow"]
+__all__ = ["arrow_table", "read_arrow"]
 
 
-def read_arrow(path: Path, *, target: Target | None = None) -> Dataset:
+def read_arrow(
+    path: Path, *, target: Target | None = None, features: tuple[str, ...] | None = None
+) -> Dataset:
     """Read a Parquet or Arrow file as examples with targets.
 
     Parameters
     ----------
     path : Path
         Ends in .parquet, .arrow or .feather. Columns that pandas stored as an index are left out unless they
-        are the target.
-    target : str or int, or sequence of these, default=None
+        are asked for.
+    target, features
         As in `read_csv`.
 
     Returns
@@ -45,34 +47,27 @@ def read_arrow(path: Path, *, target: Target | None = None) -> Dataset:
         integers, booleans or texts is labels; other numbers, and several columns, are float64 targets of a
         regression.
     """
-    target = -1 if target is None else target
-    table = _read(path, target)
-    layout = _layout(path, table, target)
+    return arrow_table(path, Wanted(target, features)).dataset()
+
+
+def arrow_table(path: Path, wanted: Wanted) -> Table:
+    """Read those columns of a Parquet or Arrow file that are wanted; what is in others does not matter."""
+    table = _read(path, wanted)
+    names = table.column_names
+    layout = lay_out(path, len(names), names, wanted, range(table.num_rows), "row")
     several = len(layout.targets) > 1
     columns = [_target(table.column(column), column, layout, numeric=several) for column in layout.targets]
-    y = np.column_stack(columns) if several else columns[0]
-    return from_arrays(_features(table, layout), y, names=(str(path), f"{path}: target"))
+    targets = None
+    if columns:
+        targets = np.column_stack(columns) if several else columns[0]
+    weights = None
+    if layout.weights is not None:
+        found = _numbers(table.column(layout.weights), layout.weights, layout)
+        weights = found.astype(np.float64)
+    return Table(layout, _features(table, layout), targets, weights)
 
 
-def arrow_features(
-    path: Path, *, target: Target | None = None, n_features: int | None = None
-) -> NDArray[np.float32]:
-    """Read the features of a Parquet or Arrow file, which need not have a target column.
-
-    Parameters
-    ----------
-    path : Path
-        As in `read_arrow`.
-    target, n_features
-        As in `csv_features`.
-    """
-    table = _read(path, target)
-    if target is None and n_features is not None and table.num_columns == n_features + 1:
-        target = -1
-    return _features(table, _layout(path, table, target))
-
-
-def _read(path: Path, target: Target | None) -> pyarrow.Table:
+def _read(path: Path, wanted: Wanted) -> pyarrow.Table:
     try:
         import pyarrow
         from pyarrow import ipc, parquet
@@ -88,7 +83,7 @@ def _read(path: Path, target: Target | None) -> pyarrow.Table:
     except (OSError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: must be a whole {kind} file, got: {reason}") from None
-    asked = [] if target is None else target_names(target, table.column_names)
+    asked = wanted.names(table.column_names)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     table = table.drop_columns([name for name in index if isinstance(name, str) and name not in asked])
     if table.num_rows == 0 or table.num_columns == 0:
@@ -96,25 +91,17 @@ def _read(path: Path, target: Target | None) -> pyarrow.Table:
     return table
 
 
-def _layout(path: Path, table: pyarrow.Table, target: Target | None) -> Layout:
-    names = table.column_names
-    columns = () if target is None else target_columns(path, target, len(names), names)
-    return Layout(path, names, columns, range(table.num_rows), "row")
-
-
 def _features(table: pyarrow.Table, layout: Layout) -> NDArray[np.float32]:
-    count = table.num_columns - len(layout.targets)
-    features = np.empty((table.num_rows, count), np.float32)
+    features = np.empty((table.num_rows, len(layout.features)), np.float32)
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
-        for feature in range(count):
-            column = layout.feature_column(feature)
+        for feature, column in enumerate(layout.features):
             features[:, feature] = _numbers(table.column(column), column, layout)
     check_finite_features(features, layout)
     return features
 
 
 def _numbers(values: pyarrow.ChunkedArray, column: int, layout: Layout) -> NDArray[Any]:
-    """A column of features as numbers."""
+    """A column of features, or of weights, as numbers."""
     values = _plain(values)
     if values.null_count:
         layout.fail(_first_null(values), column, "value missing, must be a number", None)

@@ -1,6 +1,6 @@
 """Dataset and Splits: what every source of data returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Dataset:
         The label of each class number, sorted.
     scale, shift : float, default=1.0, 0.0
         The network sees X * scale + shift.
+    names : tuple of str, default=None
+        The name of each feature, all different, where the source names its columns.
     """
 
     X: NDArray[Any]
@@ -34,6 +36,7 @@ class Dataset:
     classes: NDArray[Any] | None = None
     scale: float = 1.0
     shift: float = 0.0
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         X, y = self.X, self.y
@@ -51,6 +54,12 @@ class Dataset:
         if not (np.isfinite(self.scale) and self.scale != 0 and np.isfinite(self.shift)):
             raise DataError(f"scale and shift must be finite, scale not 0, got {self.scale} and {self.shift}")
         check_finite(X, "X")
+        if self.names is not None and (
+            len(self.names) != X.shape[1] or len(set(self.names)) < len(self.names)
+        ):
+            raise DataError(
+                f"names must be {X.shape[1]} names that differ from each other, got {self.names!r:.100}"
+            )
         if self.classes is None:
             if y.dtype not in _FEATURE_DTYPES[:2]:
                 raise DataError(f"y without classes must be float32 or float64, got {y.dtype}")
@@ -93,7 +102,7 @@ class Dataset:
 
     def take(self, rows: NDArray[np.intp] | slice) -> "Dataset":
         """Return the examples with these row numbers, with all of this set's classes; a slice makes no copy."""
-        return Dataset(self.X[rows], self.y[rows], self.classes, self.scale, self.shift)
+        return replace(self, X=self.X[rows], y=self.y[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +124,8 @@ class Splits:
                 "scale": (first.scale, other.scale),
                 "shift": (first.shift, other.shift),
                 "shape of a target": (first.y.shape[1:], other.y.shape[1:]),
-                "classes": (_names(first), _names(other)),
+                "classes": (_classes(first), _classes(other)),
+                "names": (first.names, other.names),
             }
             for what, (expected, found) in pairs.items():
                 if expected != found:
@@ -136,7 +146,7 @@ def check_finite(values: NDArray[Any], name: str) -> None:
     raise DataError(f"{name} must hold finite numbers, got {values[place]} in {where} (counted from 0)")
 
 
-def _names(data: Dataset) -> list[Any] | None:
+def _classes(data: Dataset) -> list[Any] | None:
     return None if data.classes is None else data.classes.tolist()
 
 

@@ -45,7 +45,7 @@ def npz_features(path: Path) -> NDArray[Any]:
 
 def read_npy_pair(X_path: Path, y_path: Path) -> Dataset:
     """Read features and targets from one .npy file each."""
-    X, y = flat(_read_npy(X_path)), _read_npy(y_path)
+    X, y = flat(_read_npy(X_path)), _as_numbers(_read_npy(y_path))
     return from_arrays(X, y, scale=file_scale(X), names=(str(X_path), str(y_path)))
 
 
@@ -57,9 +57,14 @@ def npy_features(path: Path) -> NDArray[Any]:
 def _dataset(
     arrays: Arrays, X_name: str, y_name: str, path: Path, classes: NDArray[Any] | None = None
 ) -> Dataset:
-    X, y = flat(_get(arrays, X_name, path)), _get(arrays, y_name, path)
+    X, y = flat(_get(arrays, X_name, path)), _as_numbers(_get(arrays, y_name, path))
     names = (f"{path}: {X_name}", f"{path}: {y_name}")
     return from_arrays(X, y, classes=classes, scale=file_scale(X), names=names)
+
+
+def _as_numbers(y: NDArray[Any]) -> NDArray[Any]:
+    """Several columns of whole numbers are several targets, as in a table; one is left alone."""
+    return y.astype(np.float64) if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "biu" else y
 
 
 def _get(arrays: Arrays, name: str, path: Path) -> NDArray[Any]:

@@ -5,18 +5,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from schuss.data.arrow import arrow_features, read_arrow
-from schuss.data.columns import Target
+from schuss.data.arrow import arrow_table
+from schuss.data.columns import Table, Target, Wanted
 from schuss.data.dataset import Dataset, Splits
 from schuss.data.digits import load_digits
 from schuss.data.digits28 import load_digits28
 from schuss.data.mnist import IDX_NAMES, find_idx, load_idx_folder, load_mnist
 from schuss.data.numpy_files import npy_features, npz_features, read_npy_pair, read_npz
 from schuss.data.split import split
-from schuss.data.table import csv_features, read_csv
+from schuss.data.table import csv_table
 from schuss.errors import DataError
 
-__all__ = ["BUILT_IN", "load", "load_features", "load_table"]
+__all__ = ["BUILT_IN", "load", "load_features", "load_table", "load_weighted"]
 
 BUILT_IN = ("digits28", "digits", "mnist")
 _TABLES = {".csv": "csv", ".parquet": "arrow", ".arrow": "arrow", ".feather": "arrow"}
@@ -32,6 +32,7 @@ def load(
     *,
     data_dir: str | Path | None = None,
     target: Target | None = None,
+    features: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> Splits:
     """Load a data set in its parts.
@@ -56,6 +57,9 @@ def load(
     target : str or int, or sequence of these, default=None
         Target column of a table (CSV, Parquet, Arrow), by name or index; None is the last. Several columns, in
         a sequence or as "A,B", are the targets of a regression.
+    features : tuple of str, default=None
+        Feature columns of a table by name, in this order; None for `target` is then the last of the others. A source
+        whose columns have no names is read as without them.
     seed : int, default=0
         How to shuffle a file without parts of its own before it is cut 80 : 10 : 10, see `split`.
 
@@ -63,12 +67,16 @@ def load(
     -------
     Splits
     """
-    data = _read(source, data_dir, target)
+    data = _read(source, data_dir, Wanted(target, features))
     return data if isinstance(data, Splits) else split(data, name=_name(source), seed=seed)
 
 
 def load_table(
-    source: str | Path, *, data_dir: str | Path | None = None, target: Target | None = None
+    source: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    target: Target | None = None,
+    features: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Load one set of examples with targets to evaluate a network on.
 
@@ -77,14 +85,14 @@ def load_table(
 
     Parameters
     ----------
-    source, data_dir, target
+    source, data_dir, target, features
         As in `load`.
 
     Returns
     -------
     Dataset
     """
-    data = _read(source, data_dir, target)
+    data = _read(source, data_dir, Wanted(target, features))
     if isinstance(data, Dataset):
         return data
     if data.test is None:
@@ -92,11 +100,48 @@ def load_table(
     return data.test
 
 
+def load_weighted(
+    source: str | Path,
+    weights: str | int,
+    *,
+    target: Target | None = None,
+    features: tuple[str, ...] | None = None,
+    weights_name: str = "weights",
+) -> tuple[Dataset, NDArray[Any]]:
+    """Load a table of which one column says how much each example counts.
+
+    Parameters
+    ----------
+    source : str or Path
+        A table: CSV, Parquet or Arrow.
+    weights : str or int
+        That column, by name or index; it is no feature.
+    target, features
+        As in `load`.
+    weights_name : str, default="weights"
+        What error messages call the column.
+
+    Returns
+    -------
+    examples : Dataset
+    weights : ndarray of float64, (n_examples,)
+        As they are in the file: any numbers.
+    """
+    wanted = Wanted(target, features, weights, weights_name)
+    kind, paths = _resolve(source, None, target)
+    if kind not in _TABLES.values():
+        raise DataError(f"{source}: must be a {', '.join(_TABLES)} file to have a column of weights")
+    table = _table(kind, paths[0], wanted)
+    assert table.weights is not None
+    return table.dataset(), table.weights
+
+
 def load_features(
     source: str | Path,
     *,
     data_dir: str | Path | None = None,
     target: Target | None = None,
+    features: tuple[str, ...] | None = None,
     n_features: int | None = None,
 ) -> NDArray[Any]:
     """Load the features to predict from; targets need not be there and are left out.
@@ -108,6 +153,8 @@ def load_features(
     target : str or int, or sequence of these, default=None
         Columns of a table to leave out. Where it is None and the file has n_features + 1 columns, the last
         one is left out.
+    features : tuple of str, default=None
+        As in `load`: all other columns of a table with names are left out.
     n_features : int, default=None
         The number of features the network reads; another number is an error.
 
@@ -117,10 +164,10 @@ def load_features(
         Not scaled: the network applies its own scale.
     """
     kind, paths = _resolve(source, data_dir, target)
-    if kind == "csv":
-        X: NDArray[Any] = csv_features(paths[0], target=target, n_features=n_features)
-    elif kind == "arrow":
-        X = arrow_features(paths[0], target=target, n_features=n_features)
+    X: NDArray[Any]
+    if kind in _TABLES.values():
+        wanted = Wanted(target, features, labelled=False, n_features=n_features)
+        X = _table(kind, paths[0], wanted).features
     elif kind == "npz":
         X = npz_features(paths[0])
     elif kind == "npy":
@@ -132,13 +179,15 @@ def load_features(
     return X
 
 
-def _read(source: str | Path, data_dir: str | Path | None, target: Target | None) -> Dataset | Splits:
-    kind, paths = _resolve(source, data_dir, target)
+def _table(kind: str, path: Path, wanted: Wanted) -> Table:
+    return csv_table(path, wanted) if kind == "csv" else arrow_table(path, wanted)
+
+
+def _read(source: str | Path, data_dir: str | Path | None, wanted: Wanted) -> Dataset | Splits:
+    kind, paths = _resolve(source, data_dir, wanted.target)
     match kind:
-        case "csv":
-            return read_csv(paths[0], target=target)
-        case "arrow":
-            return read_arrow(paths[0], target=target)
+        case "csv" | "arrow":
+            return _table(kind, paths[0], wanted).dataset()
         case "npz":
             return read_npz(paths[0])
         case "npy":
@@ -172,6 +221,8 @@ def _resolve(
 
 
 def _kind(source: str | Path) -> tuple[str, tuple[Path, ...]]:
+    if not str(source).strip():
+        raise DataError(f"data must be {', '.join(BUILT_IN)}, {_FILE_KINDS}, got {source!r}")
     if isinstance(source, str) and source in BUILT_IN:
         return source, ()
     path = Path(source)

@@ -10,7 +10,7 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn import neural_network
-from sklearn.base import is_classifier
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,7 +45,7 @@ def from_sklearn(fitted: Any, kind: type[Any]) -> Any:
     fitted : sklearn.neural_network.MLPClassifier or MLPRegressor
         Not changed; the weights are copied.
     kind : type
-        Our class for it: MLPClassifier or MLPRegressor.
+        Our class for it: MLPClassifier or MLPRegressor, or one derived from them.
 
     Returns
     -------
@@ -56,17 +56,20 @@ def from_sklearn(fitted: Any, kind: type[Any]) -> Any:
     Raises
     ------
     TypeError
-        If `fitted` is no estimator that `kind` stands for.
+        If `fitted` is no estimator that `kind` stands for, or a derived `kind` does not take its parameters.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
-    theirs = getattr(neural_network, kind.__name__)
+    theirs = _their_kind(kind)
     if not isinstance(fitted, theirs):
         raise TypeError(
             f"fitted must be a sklearn.neural_network.{theirs.__name__}, got {type(fitted).__name__}"
         )
     check_is_fitted(fitted)
-    model = kind(**{name: getattr(fitted, name) for name in theirs().get_params()})
+    try:
+        model = kind(**{name: getattr(fitted, name) for name in theirs().get_params()})
+    except TypeError as error:
+        raise TypeError(f"{kind.__name__} must take the parameters of {theirs.__name__}: {error}") from error
     # several independent yes or no: multi-label targets, which have no one label
     multi_label = fitted.out_activation_ == "logistic" and fitted.n_outputs_ > 1
     parts = [part.ravel() for pair in zip(fitted.coefs_, fitted.intercepts_, strict=True) for part in pair]
@@ -103,17 +106,24 @@ def to_sklearn(model: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If it is of a derived class that does not have all of scikit-learn's parameters.
     ValueError
         If it uses an activation, loss, solver or option that scikit-learn lacks; all of them are named.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
     check_is_fitted(model)
-    name = "MLPClassifier" if is_classifier(model) else "MLPRegressor"
-    kind = getattr(neural_network, name)
-    params = model.get_params(deep=False)
+    kind = _their_kind(type(model))
+    name = kind.__name__
+    params, wanted = model.get_params(deep=False), kind().get_params()
+    missing = [key for key in wanted if key not in params]
+    if missing:
+        raise TypeError(
+            f"{type(model).__name__} must have the parameters of {name} to be converted, lacks {', '.join(missing)}"
+        )
     params["activation"] = _one_activation(params["activation"])
-    shared = {key: params[key] for key in kind().get_params()}
+    shared = {key: params[key] for key in wanted}
     lacking = _lacking(model, name, params, shared)
     if lacking:
         raise ValueError(
@@ -134,6 +144,11 @@ def to_sklearn(model: Any) -> Any:
         seen = np.eye(model.n_outputs_, dtype=int) if multi_label else model.classes_
         theirs._label_binarizer = LabelBinarizer().fit(seen)
     return theirs
+
+
+def _their_kind(kind: type[Any]) -> type[Any]:
+    """scikit-learn's class for one of ours, or for one that is derived from ours."""
+    return neural_network.MLPClassifier if issubclass(kind, ClassifierMixin) else neural_network.MLPRegressor  # type: ignore[no-any-return]
 
 
 def _one_activation(activation: Any) -> Any:

@@ -14,11 +14,12 @@ from ..plan import Plan, allowed_threads
 
 if TYPE_CHECKING:
     from .classifier import MLPClassifier
+    from .labels import Labels
     from .regressor import MLPRegressor
 
     Estimator: TypeAlias = MLPClassifier | MLPRegressor
 
-__all__ = ["checked", "from_json", "to_json"]
+__all__ = ["checked", "from_json", "labels", "to_json"]
 
 #: Classes that are stored, by the name under which :mod:`schuss.estimators` offers them.
 _CLASSES = ("MLPClassifier", "MLPRegressor")
@@ -87,6 +88,12 @@ def from_json(stored: dict[str, Any], network: Network, n_jobs: int | None) -> E
     return model
 
 
+def labels(stored: dict[str, Any], network: Network) -> Labels:
+    """What the outputs of a classifier's network stand for; ValueError as of :func:`from_json`."""
+    model: Any = from_json(stored, network, network.n_jobs)
+    return model._labels  # type: ignore[no-any-return]
+
+
 def _check_state(state: dict[str, Any], network: Network) -> None:
     """What was learnt, against the network."""
     features, outputs = network.layer_sizes[0], network.layer_sizes[-1]
@@ -119,4 +126,6 @@ def _plan_here(plan: Any, n_jobs: Any) -> str:
         Plan.parse(plan, allowed_threads(n_jobs))
     except PlanError:
         return "auto"
+    except ValueError:
+        pass  # the environment's number of threads, of which whoever computes will hear
     return plan
