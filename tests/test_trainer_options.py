@@ -199,8 +199,7 @@ def test_a_training_that_diverged_does_not_spoil_the_next():
     network, trainer = trainer_for("sgd", momentum=0.9)
     trainer.learning_rate = 1e30
     with pytest.raises(schuss.TrainingDiverged):
-        for _ in range(5):
-            trainer.epoch(X, Y.astype(np.int32))
+        [trainer.epoch(X, Y.astype(np.int32)) for _ in range(5)]
     trainer.learning_rate = 0.01
     for _ in range(20):
         trainer.epoch(X, Y.astype(np.int32))

@@ -179,6 +179,7 @@ def train(
             input_scale=scale, input_shift=shift, dtype=check.precision(precision, examples), init=init, seed=seed,
             plan=plan, n_jobs=n_jobs, isa=isa,
         )  # fmt: skip
+        network.feature_names = _names(X)
     examples, targets = network.pair(given, y)
     weights = _weights(sample_weight, class_weight, targets, network)
     held_out = None if validation is None else _validation(network, validation)
@@ -261,6 +262,13 @@ def _weights(
         raise ValueError(f"class_weight needs labels, got targets that are numbers and {class_weight!r}")
     by_class = class_weights(class_weight, network.classes, targets, own)[targets]
     return by_class if own is None else own * by_class
+
+
+def _names(X: Any) -> tuple[str, ...] | None:
+    """Names of a Dataset's features, where it has some."""
+    from .data import Dataset
+
+    return X.names if isinstance(X, Dataset) else None
 
 
 def _unpack(X: Any, y: Any, network: Network | None) -> tuple[Any, Any, Array | None, float, float]:

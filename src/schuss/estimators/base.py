@@ -233,6 +233,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
             parts += [random.uniform(-bound, bound, inputs_ * units), random.uniform(-bound, bound, units)]
         network.parameters = np.concatenate(parts)
         network.history = new_history()
+        if "feature_names_in_" in self.__dict__:
+            network.feature_names = tuple(self.feature_names_in_.tolist())
         self.network_ = network
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.out_activation_ = network.layer_sizes[-1], network.output_activation
