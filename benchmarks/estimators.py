@@ -248,9 +248,10 @@ def online(rounds: int) -> dict[str, Any]:
             calls["torch"] = torch_adam(features, hidden, classes)
         except ImportError:
             print("torch is not installed: left out")
-        found[net] = turns(calls, [(X[i : i + 1], y[i : i + 1]) for i in range(200)], rounds)
+        calls_us = turns(calls, [(X[i : i + 1], y[i : i + 1]) for i in range(200)], rounds)
+        found[net] = summarised(calls_us)
         print(f"partial_fit on one example, Adam, {net}, float32")
-        print(latencies(found[net]), end="\n\n")
+        print(latencies(calls_us), end="\n\n")
     return found
 
 
@@ -271,6 +272,13 @@ def turns(
                 if done > end:
                     break
     return found
+
+
+def summarised(found: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"calls": len(us)} | {f"p{q}_us": float(np.percentile(us, q)) for q in (50, 90, 99, 100)}
+        for name, us in found.items()
+    }
 
 
 def latencies(found: dict[str, list[float]]) -> str:
@@ -351,7 +359,7 @@ def predict(rounds: int) -> dict[str, Any]:
         rows = [[n, f"{median(t):.3f}", f"{median(t) / base:.1f}"] for n, t in times.items()]
         print(f"predict_proba of 1,000,000 rows, {net}, float32")
         print(measure.table(["", "seconds", "times schuss"], rows), end="\n\n", flush=True)
-        found[net] = {"one row us": one, "million rows s": times}
+        found[net] = {"one row": summarised(one), "million rows s": times}
     return found
 
 
