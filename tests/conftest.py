@@ -17,6 +17,7 @@ import pytest
 from schuss import Network, _core, _reference
 from schuss.activations import HIDDEN_ACTIVATIONS
 from schuss.losses import Loss
+from schuss.plan import Plan
 
 # Examples are drawn alike in every run; `--hypothesis-profile long` looks further.
 hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, database=None, derandomize=True)
@@ -243,6 +244,36 @@ def make_problem(
         network.split, network.activations, options["loss"], flat, X * scale + shift, dense(y, sizes[-1])
     )
     return Problem(options, flat.astype(dtype), X, y, value, gradient, magnitude, a)
+
+
+def engine_for(problem, plan="native:1x1", optimizer=None, **training):
+    network = problem.network(plan)
+    engine = network.new_engine(Plan.parse(plan, 8), optimizer, **training)
+    engine.load(network.parameters)
+    X, y = network.pair(problem.X, problem.y)
+    return network, engine, X, y
+
+
+def gradient(problem, plan="native:1x1", weights=None, **training):
+    network, engine, X, y = engine_for(problem, plan, **training)
+    flat = np.empty(network.n_parameters, network.dtype)
+    engine.gradient(X, y, flat, sample_weight=weights)
+    return flat
+
+
+def trained(problem, plan="native:1x1", optimizer=None, weights=None, X=None, epochs=3, batch=4, **training):
+    """Parameters and losses after some epochs in minibatches, the last of them short."""
+    network, engine, own, y = engine_for(problem, plan, optimizer, **training)
+    X = own if X is None else X
+    rng = np.random.default_rng(5)
+    losses = []
+    for _ in range(epochs):
+        order = rng.permutation(X.shape[0])
+        rates = np.full(-(-len(order) // batch), 0.1)
+        losses.append(engine.run(X, y, order, batch, rates, weights)[0])
+    flat = np.empty(network.n_parameters, network.dtype)
+    engine.store(flat)
+    return flat, np.concatenate(losses)
 
 
 # --- Child processes -------------------------------------------------------------------------------
