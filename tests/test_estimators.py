@@ -342,6 +342,16 @@ REFUSED = [
     ({"isa": "mmx"}, PlanError, "mmx"),
     ({"dropout": 0.5, "solver": "lbfgs"}, ValueError, "dropout must be 0 with lbfgs"),
     (
+        {"clip_norm": 1.0, "solver": "lbfgs"},
+        ValueError,
+        "clip_norm must be None with lbfgs, which takes no steps, got 1.0",
+    ),
+    (
+        {"weight_decay": 0.1, "solver": "lbfgs"},
+        ValueError,
+        "weight_decay must be None with lbfgs, which takes no steps, got 0.1",
+    ),
+    (
         {"solver": "sgd", "activation": "identity", "learning_rate_init": 1e30},
         TrainingDiverged,
         "loss became ",

@@ -150,8 +150,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
         if not again:
             self._begin(data, random)
         if self.solver == "lbfgs":
-            if validation.dropout(self.dropout, len(self.network_.layer_sizes) - 2):
-                raise ValueError(f"dropout must be 0 with lbfgs, which takes no steps, got {self.dropout!r}")
+            self._refuse_what_is_for_steps()
             lbfgs.fit(self, data, given)
         else:
             self._begin_curves(fresh=not again)
@@ -178,6 +177,16 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
         data = Examples(X, targets, self._weights(targets, weight, learn=True))
         stochastic.partial_fit(self, data, lambda: check_random_state(self.random_state))
         return self
+
+    def _refuse_what_is_for_steps(self) -> None:
+        """lbfgs passes over scikit-learn's own parameters of steps, as there; those that are ours it refuses."""
+        if validation.dropout(self.dropout, len(self.network_.layer_sizes) - 2):
+            raise ValueError(f"dropout must be 0 with lbfgs, which takes no steps, got {self.dropout!r}")
+        for name in ("weight_decay", "clip_norm"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} must be None with lbfgs, which takes no steps, got {getattr(self, name)!r}"
+                )
 
     def _examples(self, X: Any, y: Any, sample_weight: Any, again: bool, partial: bool = False) -> Examples:
         if partial and self.early_stopping:
