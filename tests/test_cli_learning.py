@@ -336,3 +336,10 @@ def test_every_schedule_can_be_named():
     from schuss.schedules import SCHEDULES as KNOWN
 
     assert tuple(KNOWN) == SCHEDULES
+
+
+def test_tables_are_known_by_the_same_endings_as_their_readers():
+    from schuss.cli._common import TABLES
+    from schuss.data import sources
+
+    assert tuple(sources._TABLES) == TABLES

@@ -22,18 +22,6 @@ from schuss.losses import Loss
 from schuss.optimizers import Optimizer
 from schuss.plan import Plan, allowed_threads
 
-ALL_KERNELS = (
-    "naive:2x1",
-    "naive:1x2",
-    "gemv:2x1",
-    "gemm:1x1",
-    "gemm:2x1",
-    "native:1x1",
-    "native:2x1",
-    "native:1x2",
-)
-
-
 # --- sparse input -----------------------------------------------------------------------------------
 
 

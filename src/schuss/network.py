@@ -200,14 +200,18 @@ class Network:
         """Floating-point operations of one training step per example."""
         return flops_per_example(self.layer_sizes)
 
+    def _fetch(self) -> None:
+        """Take over what the engine is ahead by; the caller holds the lock."""
+        if self._engine_ahead and self._engine is not None:
+            latest = np.empty_like(self._parameters)  # arrays handed out before keep what they showed
+            self._engine.store(latest)
+            self._parameters, self._engine_ahead = latest, False
+
     @property
     def parameters(self) -> Array:
         """All parameters as one read-only vector: W_1 row by row, b_1, W_2, ... Assign to replace them."""
         with self._lock:
-            if self._engine_ahead and self._engine is not None:
-                latest = np.empty_like(self._parameters)  # arrays handed out before keep what they showed
-                self._engine.store(latest)
-                self._parameters, self._engine_ahead = latest, False
+            self._fetch()
             view = self._parameters.view()
         view.flags.writeable = False
         return view
@@ -250,7 +254,7 @@ class Network:
         An adopted one has the optimizer, the dropout and the reports of a training: it is for outputs only.
         """
         if self._adopted and not outputs_only:
-            self.parameters  # noqa: B018  fetched
+            self._fetch()
             self._engine = None
         threads = allowed_threads(self.n_jobs)
         key = self._key(threads)
@@ -293,7 +297,7 @@ class Network:
     def release(self) -> None:
         """Give back the memory and the threads of what computes; the next call that computes takes its own."""
         with self._lock:
-            self.parameters  # noqa: B018  fetched
+            self._fetch()
             self._engine, self._adopted = None, False
 
     def forward(self, X: ArrayLike) -> Array:
@@ -411,8 +415,9 @@ class Network:
         return export_onnx(self, path, input_dtype=input_dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        self.parameters  # noqa: B018  fetches what the engine is ahead by
-        state = {**self.__dict__, "_engine": None, "_engine_key": None, "_adopted": False}
+        with self._lock:
+            self._fetch()
+            state = {**self.__dict__, "_engine": None, "_engine_key": None, "_adopted": False}
         del state["_lock"]
         return state
 

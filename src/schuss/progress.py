@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # rich takes some 50 ms to import: only who sees a bar pays for it
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
 
-__all__ = ["Progress", "training_progress"]
+__all__ = ["Progress", "stderr_console", "training_progress"]
 
 _REFRESHES_PER_SECOND = 2  # the training's threads want the cores
 
@@ -99,16 +100,20 @@ class _Bar(Progress):
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich_bar(epochs: int) -> RichProgress:
+def stderr_console(**options: Any) -> Console:
+    """A rich console on stderr that falls silent when nobody reads it any more: the training goes on."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
 
     class Stderr(Console):
-        """Falls silent when nobody reads it any more: the training goes on."""
-
         def on_broken_pipe(self) -> None:
             self.quiet = True
+
+    return Stderr(stderr=True, **options)
+
+
+def _rich_bar(epochs: int) -> RichProgress:
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
 
     bar = RichProgress(
         TextColumn("epoch"),
@@ -118,7 +123,7 @@ def _rich_bar(epochs: int) -> RichProgress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Stderr(stderr=True),
+        console=stderr_console(),
         refresh_per_second=_REFRESHES_PER_SECOND,
     )
     bar.add_task("training", total=epochs, values="")

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from schuss.progress import stderr_console
+
 __all__ = ["TrainingProgress", "epoch_line"]
 
 
@@ -24,7 +26,7 @@ class TrainingProgress:
     """
 
     def __init__(self, total: int, *, quiet: bool) -> None:
-        self._console = _Stderr(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = stderr_console(quiet=quiet, highlight=False, soft_wrap=True)
         self._total = total
         # not the console's is_terminal: FORCE_COLOR makes it take a file for one
         on_terminal = sys.stderr.isatty() and not self._console.is_dumb_terminal
@@ -60,13 +62,6 @@ class TrainingProgress:
         done = len(history["loss"])
         self.line(epoch_line(history, self._total, plan))
         self.at(f"epoch {done}/{self._total}", done)
-
-
-class _Stderr(Console):
-    """A console that falls silent when nobody reads it any more: the training goes on."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
 
 
 def _bar(console: Console, total: int) -> Progress:
