@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 from conftest import MANY
+from fitting import BINARY, LABELS, NUMBERS, X, Y, fitted, quietly, regressor_fitted
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
@@ -25,25 +25,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from schuss import DataError, PlanError, TrainingDiverged
 from schuss.estimators import MLPClassifier, MLPRegressor, classifier, regressor
 from schuss.plan import Plan, allowed_threads
-
-quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-X, Y = load_digits(return_X_y=True)
-X = X[:400] / 16
-Y = Y[:400]
-BINARY = np.array(["low", "high"])[(Y > 4).astype(int)]
-LABELS = np.stack([Y % 2 == 0, Y > 4, Y == 3], axis=1).astype(int)
-NUMBERS = X @ np.random.default_rng(0).standard_normal(64)
-
-
-def fitted(y=Y, data=X, kind=MLPClassifier, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return kind(**{"random_state": 0, "max_iter": 15} | options).fit(data, y)
-
-
-def regressor_fitted(y=NUMBERS, **options):
-    return fitted(y, kind=MLPRegressor, **options)
 
 
 def test_too_few_epochs_are_said():
