@@ -229,9 +229,9 @@ def test_memory_does_not_grow_with_threads_times_parameters():
 def test_only_a_chosen_plan_may_change():
     sizes = (64, 64, 10)
     options = {"threads": 2, "layer_sizes": sizes, "batch_size": 256}
-    assert choose("auto", **options).may_change
-    assert choose("native", **options).may_change
-    assert not choose("native:2x1", **options).may_change
+    assert choose("auto", **options).others
+    assert choose("native", **options).others
+    assert not choose("native:2x1", **options).others
     assert choose("auto", **options) == choose("native:2x1", **options)
 
 
@@ -239,17 +239,17 @@ def test_a_chosen_plan_tries_the_caller_alone_and_a_named_one_never():
     problem = make_problem((13, 40, 5), 64)
     order, rates = np.tile(np.arange(64), 50), np.full(50, 1e-3)
     alone = {}
-    for plan in (Plan("native", 2, 1, may_change=True), Plan("native", 2, 1)):
+    for plan in (Plan("native", 2, 1, others=((1, 1),)), Plan("native", 2, 1)):
         network = problem.network()
         engine = network.new_engine(plan)
         engine.load(network.parameters)
         X, y = network.pair(problem.X, problem.y)
-        end = time.monotonic() + (10 if plan.may_change else 0.1)
-        while time.monotonic() < end and engine.steps_alone == 0:
+        end = time.monotonic() + (10 if plan.others else 0.1)
+        while time.monotonic() < end and engine.records()[-1][1] in (0, engine.steps_taken):
             engine.run(X, y, order, 64, rates)
-        alone[plan.may_change] = engine.steps_alone
-    assert alone[True] > 0
-    assert alone[False] == 0
+        alone[bool(plan.others)] = {str(cut): steps for cut, steps, _ in engine.records()}
+    assert 0 < alone[True]["native:1x1"] < alone[True]["native:2x1"]
+    assert list(alone[False]) == ["native:2x1"]
 
 
 # --- sharing a network between threads --------------------------------------------------------------

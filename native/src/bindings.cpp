@@ -86,7 +86,7 @@ void raise_pending() {
 
 // What Python passes, each as one tuple: losses.py, plan.py and optimizers.py hold the same order.
 using Loss_ = std::tuple<int, double, std::vector<double>, double, double, double>;
-using Plan_ = std::tuple<int, int, int, bool, bool>;
+using Plan_ = std::tuple<int, std::vector<std::pair<int, int>>, int, bool>;  // kernels, cuts, tries, pinned
 using Optimizer_ = std::tuple<int, double, double, double, double, double, double>;
 
 template <class T>
@@ -116,7 +116,12 @@ class PyEngine {
   void forget_interrupts() { check_.forget(); }
   int slots() const { return engine_.slots(); }
   index bytes(index batch_size) const { return engine_.bytes(batch_size); }
-  std::int64_t steps_alone() const { return engine_.steps_alone(); }
+  // (E, M, steps taken so, least seconds an example) of each cut
+  std::vector<std::tuple<int, int, std::int64_t, double>> records() {
+    std::vector<std::tuple<int, int, std::int64_t, double>> all;
+    for (const CutRecord& r : engine_.records()) all.emplace_back(r.cut.examples, r.cut.matrix, r.steps, r.seconds);
+    return all;
+  }
   std::int64_t steps_taken() const { return engine_.steps_taken(); }
   void set_steps_taken(std::int64_t steps) { engine_.set_steps_taken(steps); }
   void set_input(double scale, double shift) {
@@ -295,9 +300,16 @@ class PyEngine {
     return {sizes, functions, {static_cast<Loss>(kind), parameter, levels, smoothing, scale, cap}, std::move(dropout)};
   }
   static Plan plan_of(const Plan_& plan) {
-    const auto& [kernels, examples, matrix, pinned, may_change] = plan;
-    require(examples >= 1 && matrix >= 1, "a plan needs at least one thread");
-    return {static_cast<Kernels>(kernels), examples, matrix, pinned, may_change};
+    const auto& [kernels, cuts, tries, pinned] = plan;
+    require(!cuts.empty(), "a plan needs a cut");
+    std::vector<Cut> all;
+    for (const auto& [examples, matrix] : cuts) {
+      require(examples >= 1 && matrix >= 1, "a plan needs at least one thread");
+      all.push_back({examples, matrix});
+    }
+    const Kernels which = static_cast<Kernels>(kernels);
+    require(all.size() == 1 || which == Kernels::native, "only native plans have other cuts");
+    return {which, all[0], pinned, {all.begin() + 1, all.end()}, tries};
   }
   static OptimizerSettings optimizer_of(const Optimizer_& optimizer) {
     const auto& [kind, momentum, beta2, epsilon, alpha, weight_decay, clip_norm] = optimizer;
@@ -335,7 +347,7 @@ void bind_engine(nb::module_& m, const char* name) {
       .def("set_input", &E::set_input, "scale"_a, "shift"_a)
       .def("forget_interrupts", &E::forget_interrupts)
       .def_prop_ro("slots", &E::slots)
-      .def_prop_ro("steps_alone", &E::steps_alone)
+      .def("records", &E::records, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
       .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, nb::arg("losses").noconvert(),
            "weights"_a.none() = nb::none())

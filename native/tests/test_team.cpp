@@ -35,6 +35,17 @@ void reuse() {
   }
 }
 
+// Calls for fewer threads than the team has, in any order: those beyond sleep through them and miss none of their own.
+void parts_of_a_team() {
+  Team team(5);
+  for (index i = 0; i < rounds(20000); ++i) {
+    const int threads = 1 + static_cast<int>((i * i + i / 3) % 5);
+    std::atomic<int> sum{0};
+    team.run(threads, [&](int thread) { sum += 1 + 10 * thread; });
+    if (!CHECK(sum == threads + 5 * threads * (threads - 1))) return;
+  }
+}
+
 void no_threads_refused() { CHECK_THROWS(std::invalid_argument, "at least one thread", Team(0)); }
 
 void caller_is_thread_0_and_the_others_stay_the_same() {
@@ -305,6 +316,7 @@ void short_turns() {
 int main() {
   using namespace schuss::test;
   return run_cases({{"a team is used again and again", reuse},
+                    {"parts of a team", parts_of_a_team},
                     {"no threads are refused", no_threads_refused},
                     {"the caller is thread 0", caller_is_thread_0_and_the_others_stay_the_same},
                     {"barrier order", barrier_order},

@@ -122,6 +122,7 @@ class CpuEngine:
         self.plan = plan
         self.outputs = layer_sizes[-1]
         self._blas_threads = plan.matrix if plan.uses_blas else None
+        own = 1 if plan.uses_blas else plan.matrix  # threads of a group; BLAS has its own
         make = _core.EngineF32 if self.dtype == np.float32 else _core.EngineF64
         self._core = make(
             list(layer_sizes),
@@ -129,13 +130,7 @@ class CpuEngine:
             as_loss(loss).native(self.outputs, loss_scale, loss_cap),
             list(dropout),
             seed,
-            (
-                KERNELS[plan.kernels],
-                plan.examples,
-                1 if plan.uses_blas else plan.matrix,
-                pinned(),
-                plan.may_change,
-            ),
+            (KERNELS[plan.kernels], [(plan.examples, own), *plan.others], plan.tries, pinned()),
             _isa_of(plan, isa),
             list(blas.addresses(self.dtype.name)) if plan.uses_blas else [],
             (optimizer or Optimizer()).native,
@@ -244,10 +239,10 @@ class CpuEngine:
             self._core.gradient(_read(X), y, out, losses, on_layer, sample_weight)
         return losses
 
-    @property
-    def steps_alone(self) -> int:
-        """Steps that the calling thread took alone, where the plan may change."""
-        return int(self._core.steps_alone)
+    def records(self) -> list[tuple[Plan, int, float]]:
+        """The plan, then it with each other cut; steps taken so, and the least seconds an example, inf before any."""
+        kernels = self.plan.kernels
+        return [(Plan(kernels, e, m), steps, seconds) for e, m, steps, seconds in self._core.records()]
 
     def memory(self, batch_size: int) -> int:
         """Bytes that training in minibatches of `batch_size` takes, beside the data: parameters, optimizer state,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
@@ -43,8 +43,10 @@ class Plan:
     kernels: str
     examples: int
     matrix: int
-    #: Chosen, not named: while others take the cores, the calling thread may take steps alone. Changes no bit.
-    may_change: bool = field(default=False, compare=False)
+    #: Of a plan that was chosen, not named: other cuts E x M in which steps may be taken. Changes no bit.
+    others: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    #: How many of the cuts, this one first, are tried in turns when a training begins.
+    tries: int = field(default=1, compare=False)
 
     pattern: ClassVar[re.Pattern[str]] = re.compile(r"([a-z-]+):(\d+|T)x(\d+|T)")
 
@@ -193,4 +195,5 @@ def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: i
         full = examples * _FULL_GROUP <= batch_size
         return examples * matrix, full, examples if full else matrix
 
-    return Plan("native", *max(splits, key=preference), may_change=True)
+    plan = Plan("native", *max(splits, key=preference))
+    return replace(plan, others=((1, 1),) if plan.threads > 1 else ())

@@ -29,10 +29,10 @@ constexpr index kWorthWaking = 1 << 20;
 using Clock = std::chrono::steady_clock;
 
 template <class T>
-std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa& isa, const Blas<T>& blas,
-                                   const OptimizerSettings& settings) {
+std::unique_ptr<Step<T>> make_step(const Network& network, const Plan& plan, index threads, const Isa& isa,
+                                   const Blas<T>& blas, const OptimizerSettings& settings) {
   const Optimizer optimizer = settings.kind;
-  const index groups = plan.examples;
+  const index groups = plan.cut.examples;
   switch (plan.kernels) {
     case Kernels::naive:
       return std::make_unique<PerExampleStep<T, NaiveProducts<T>>>(network, isa.table<T>(), groups, optimizer,
@@ -43,7 +43,7 @@ std::unique_ptr<Step<T>> make_step(const Network& network, Plan plan, const Isa&
     case Kernels::gemm: return std::make_unique<BatchBlasStep<T>>(network, isa.table<T>(), groups, optimizer, blas);
     case Kernels::native: break;
   }
-  return std::make_unique<NativeStep<T>>(network, isa.table<T>(), groups, plan.matrix, optimizer, settings.alpha > 0);
+  return std::make_unique<NativeStep<T>>(network, isa.table<T>(), threads, optimizer, settings.alpha > 0);
 }
 
 // Of a vector whose squares overflow: in parts of its largest element.
@@ -53,6 +53,12 @@ double large_norm(const Buffer<T>& vector) {
   for (index i = 0; i < vector.size(); ++i) most = std::max(most, std::abs(static_cast<double>(vector[i])));
   for (index i = 0; i < vector.size(); ++i) sum += std::pow(static_cast<double>(vector[i]) / most, 2);
   return most * std::sqrt(sum);
+}
+
+int most_threads(const Plan& plan) {
+  int most = plan.cut.threads();
+  for (const Cut& cut : plan.others) most = std::max(most, cut.threads());
+  return most;
 }
 
 index weight_rows(const Network& network) {
@@ -70,29 +76,55 @@ Engine<T>::Engine(const Network& network, Plan plan, const Isa& isa, const Blas<
       plan_(plan),
       optimizer_(optimizer),
       stop_(std::move(interrupted)),
-      team_(plan.examples * plan.matrix, plan.pinned),
-      all_(team_.make_barrier(team_.size())),
+      team_(most_threads(plan), plan.pinned),
       kernels_(isa.table<T>()),
-      step_(make_step<T>(network, plan, isa, blas, optimizer)),
-      pace_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
-      few_rows_(plan.may_change && plan.kernels == Kernels::native && plan.examples * plan.matrix > 1),
+      step_(make_step<T>(network, plan, team_.size(), isa, blas, optimizer)),
+      pace_(1 + static_cast<int>(plan.others.size()), plan.tries),
+      few_rows_(plan.others.empty() ? 1 : 2),
       squares_(optimizer.alpha > 0 ? step_->squares_count() : 0),
       gradient_(std::isfinite(optimizer.clip_norm) ? network.parameters() : 0),
       gradient_squares_(std::isfinite(optimizer.clip_norm) ? weight_rows(network) + network.layers() : 0) {
-  for (int g = 0; g < plan.examples; ++g)
-    meets_.push_back(plan.matrix > 1 ? &team_.make_barrier(plan.matrix) : nullptr);
+  ways_.push_back(make_way(plan.cut));
+  for (const Cut& cut : plan.others) ways_.push_back(make_way(cut));
 }
 
 template <class T>
-Place Engine<T>::place(int thread) {
-  const int group = thread / plan_.matrix;
-  return {group, plan_.examples, thread % plan_.matrix, plan_.matrix, meets_[static_cast<std::size_t>(group)], &stop_};
+typename Engine<T>::Way Engine<T>::make_way(Cut cut) {
+  Way way{cut, cut.threads() > 1 ? &team_.make_barrier(cut.threads()) : nullptr, {}};
+  for (int g = 0; g < cut.examples; ++g)
+    way.groups.push_back(cut.matrix > 1 ? &team_.make_barrier(cut.matrix) : nullptr);
+  return way;
+}
+
+template <class T>
+std::vector<CutRecord> Engine<T>::records() {
+  const std::lock_guard lock(mutex_);
+  std::vector<CutRecord> all;
+  for (std::size_t w = 0; w < ways_.size(); ++w)
+    all.push_back({ways_[w].cut, pace_.records()[w].steps, pace_.records()[w].best});
+  return all;
+}
+
+template <class T>
+Place Engine<T>::place(const Way& way, int thread) {
+  const int members = way.cut.matrix, group = thread / members;
+  return {group, way.cut.examples, thread % members, members, way.groups[static_cast<std::size_t>(group)], way.all,
+          &stop_};
 }
 
 // All threads share each product.
 template <class T>
 Place Engine<T>::one_group(int thread) {
-  return {0, 1, thread, team_.size(), team_.size() > 1 ? &all_ : nullptr, &stop_};
+  const Way& way = ways_[0];
+  return {0, 1, thread, way.cut.threads(), way.all, way.all, &stop_};
+}
+
+// work(place) by the threads of the way.
+template <class T>
+template <class Work>
+void Engine<T>::run_team(const Way& way, Work work) {
+  if (way.cut.threads() == 1) team_.alone([&] { work(place(way, 0)); });
+  else team_.run(way.cut.threads(), [&](int thread) { work(place(way, thread)); });
 }
 
 // work(place) by the whole team where the parameters are many, else by the caller alone.
@@ -101,7 +133,7 @@ template <class Work>
 void Engine<T>::copy_parameters(Work work) {
   const std::lock_guard lock(mutex_);
   if (network_.parameters() < kWorthWaking) work(Place{});
-  else team_.run([&](int thread) { work(place(thread)); });
+  else run_team(ways_[0], work);
 }
 
 template <class T>
@@ -204,10 +236,11 @@ Batch<T> Engine<T>::batch_of(const Epoch<T>& epoch, index step) const {
   return batch;
 }
 
-// Steps from `from` on, until its end or until the way of working changes.
+// Steps from `from` on, until the epoch's end or until the way of working changes.
 template <class T>
 void Engine<T>::steps(const Epoch<T>& epoch, const Place& me, index from) {
-  const bool caller = me.thread() == 0, alone = me.threads() < team_.size();
+  const bool caller = me.thread() == 0;
+  const int way = pace_.way();
   auto began = Clock::now();
   bool change = false;
   for (index s = from; s < epoch.steps() && !change; ++s) {
@@ -231,10 +264,9 @@ void Engine<T>::steps(const Epoch<T>& epoch, const Place& me, index from) {
     if (caller) {
       const auto now = Clock::now();
       outcome_.steps = s + 1;
-      steps_alone_ += alone;
       // the step before a change is still one of the old way
       if (!change) pace_.add(static_cast<double>(batch.count), std::chrono::duration<double>(now - began).count());
-      change_ = pace_.alone() != alone;
+      change_ = pace_.way() != way;
       began = now;
     }
   }
@@ -260,8 +292,7 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
   while (outcome_.ending == Ending::complete && outcome_.steps < epoch.steps()) {
     change_ = false;
     const index from = outcome_.steps;
-    if (pace_.alone()) team_.alone([&] { steps(epoch, Place{.stop = &stop_}, from); });
-    else team_.run([&](int thread) { steps(epoch, place(thread), from); });
+    run_team(way(), [&](const Place& me) { steps(epoch, me, from); });
   }
   return outcome_;
 }
@@ -271,7 +302,8 @@ Outcome Engine<T>::run(const Epoch<T>& epoch) {
 template <class T>
 bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* losses) {
   const std::lock_guard lock(mutex_);
-  const index block = kBlockRows * plan_.examples;
+  const Way& all = ways_[0];
+  const index block = kBlockRows * all.cut.examples;
   reserve(std::min(block, x.rows));
   stop_.reset();
   const auto pass = [&](const Place& me) {
@@ -285,12 +317,12 @@ bool Engine<T>::forward(const Examples& x, const Targets<T>& y, T* out, double* 
   };
   const bool native = plan_.kernels == Kernels::native;
   const double work = static_cast<double>(x.rows) * static_cast<double>(network_.parameters());
-  const bool few = native && x.rows < kFewRows * plan_.examples, perhaps = few && work < kPerhapsAlone;
+  const bool few = native && x.rows < kFewRows * all.cut.examples, perhaps = few && work < kPerhapsAlone;
   const auto began = Clock::now();
-  if (native && (work < kAlone || (perhaps && (!plan_.may_change || few_rows_.alone()))))
+  if (native && (work < kAlone || (perhaps && (plan_.others.empty() || few_rows_.way() == 1))))
     team_.alone([&] { pass(Place{.stop = &stop_}); });
-  else if (few) team_.run([&](int thread) { pass(one_group(thread)); });
-  else team_.run([&](int thread) { pass(place(thread)); });
+  else if (few) team_.run(all.cut.threads(), [&](int thread) { pass(one_group(thread)); });
+  else run_team(all, pass);
   if (perhaps && work >= kAlone) few_rows_.add(work, std::chrono::duration<double>(Clock::now() - began).count());
   return !stop_.raised();
 }
@@ -302,8 +334,7 @@ bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* w
   reserve(std::min(x.rows, kGradientRows));
   stop_.reset();
   const double total = weights ? std::accumulate(weights, weights + x.rows, 0.0) : static_cast<double>(x.rows);
-  const bool alone = pace_.alone();
-  LayersReady ready(network_.layers(), alone ? 1 : team_.size(), hand_on);
+  LayersReady ready(network_.layers(), way().cut.threads(), hand_on);
   const auto part = [&](const Place& me) {
     for (index first = 0; first < x.rows; first += kGradientRows) {
       const index count = std::min(kGradientRows, x.rows - first);
@@ -318,8 +349,7 @@ bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* w
     if (me.thread() == 0) ready.deliver();
   };
   const auto began = Clock::now();
-  if (alone) team_.alone([&] { part(Place{.stop = &stop_}); });
-  else team_.run([&](int thread) { part(place(thread)); });
+  run_team(way(), part);
   pace_.add(static_cast<double>(x.rows), std::chrono::duration<double>(Clock::now() - began).count());
   return !stop_.raised();
 }
@@ -329,7 +359,7 @@ void Engine<T>::apply(const T* flat, double rate, index batch) {
   const std::lock_guard lock(mutex_);
   ++steps_taken_;
   const Update<T> u = update_for(rate, static_cast<double>(batch));
-  team_.run([&](int thread) { step_->apply(place(thread), flat, u); });
+  run_team(ways_[0], [&](const Place& me) { step_->apply(me, flat, u); });
 }
 
 template class Engine<float>;

@@ -20,12 +20,27 @@ namespace schuss {
 // The numbers are part of the Python contract (plan.py).
 enum class Kernels { naive = 0, gemv = 1, gemm = 2, native = 3 };
 
+// E groups of M threads.
+struct Cut {
+  int examples = 1;
+  int matrix = 1;  // for gemv and gemm, whose BLAS has threads of its own, 1
+  int threads() const { return examples * matrix; }
+};
+
 struct Plan {
   Kernels kernels = Kernels::native;
-  int examples = 1;
-  int matrix = 1;  // threads of the team; for gemv and gemm BLAS has its own, and this is 1
+  Cut cut;
   bool pinned = false;
-  bool may_change = false;  // native only: the caller may take steps alone while the cores are taken by others
+  // native only: cuts that steps may be taken in instead, and how many of all are tried when training begins
+  std::vector<Cut> others = {};
+  int tries = 1;
+};
+
+// How many steps were taken in a cut, and the least seconds of an example.
+struct CutRecord {
+  Cut cut;
+  std::int64_t steps;
+  double seconds;
 };
 
 // Numbers that stay the same over a training; the formulas are in kernels/optimizer.inl.
@@ -74,8 +89,8 @@ class Engine {
   void load(int slot, const T* flat);
   void store(int slot, T* flat);
   std::int64_t steps_taken() const { return steps_taken_; }
-  // Steps that the calling thread took alone, by its own choice.
-  std::int64_t steps_alone() const { return steps_alone_; }
+  // The plan's cut first.
+  std::vector<CutRecord> records();
   void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
 
   // Trains until the end, an interrupt, or a loss that is not finite; the step that met it is not applied.
@@ -92,8 +107,18 @@ class Engine {
   index bytes(index batch) const;
 
  private:
-  Place place(int thread);
+  // One of the plan's cuts, with what its threads meet at.
+  struct Way {
+    Cut cut;
+    Barrier* all;
+    std::vector<Barrier*> groups;
+  };
+  Way make_way(Cut);
+  const Way& way() const { return ways_[static_cast<std::size_t>(pace_.way())]; }
+  Place place(const Way&, int thread);
   Place one_group(int thread);
+  template <class Work>
+  void run_team(const Way&, Work work);
   template <class Work>
   void copy_parameters(Work work);
   Update<T> update_for(double rate, double total) const;
@@ -103,8 +128,8 @@ class Engine {
   void update_clipped(const Place& me, const Batch<T>& batch);
   void steps(const Epoch<T>& epoch, const Place& me, index from);
   Ending train_step(const Place& me, const Batch<T>& batch, double* loss, bool& change);
-  void wait(const Place& me) {
-    if (me.threads() > 1) all_.wait();
+  static void wait(const Place& me) {
+    if (me.threads() > 1) me.all->wait();
   }
   void reserve(index rows);
 
@@ -115,13 +140,11 @@ class Engine {
   ForkMutex mutex_;
   StopSignal stop_;
   Team team_;
-  Barrier& all_;
-  std::vector<Barrier*> meets_;  // one a group
+  std::vector<Way> ways_;
   const KernelTable<T>& kernels_;
   std::unique_ptr<Step<T>> step_;
-  Pace pace_;      // of steps and gradients
-  Pace few_rows_;  // of passes forward over so few rows that one thread may be as fast
-  std::atomic<std::int64_t> steps_alone_{0};
+  Pace pace_;      // of steps and gradients: which of the ways
+  Pace few_rows_;  // of passes forward over so few rows that one thread (way 1) may be as fast as all
   // Of the run that goes on; written by the calling thread between the second barrier of a step and the first of
   // the next.
   Outcome outcome_;

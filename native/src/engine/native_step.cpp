@@ -17,13 +17,13 @@ constexpr index kBlockRows = 512;
 }  // namespace
 
 template <class T>
-NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members,
+NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index threads,
                           Optimizer optimizer, bool penalised)
     : network_(network),
       kernels_(kernels),
       formulas_(network_, kernels),
       slots_(1 + state_slots(optimizer)),
-      claims_(groups * members) {
+      claims_(threads) {
   layers_.resize(static_cast<std::size_t>(network.layers() + 1));
   const index panel = kernels.panel(), lanes = kernels.lanes;
   index squares = 0;
@@ -42,7 +42,7 @@ NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels,
     at.tiles = {first, static_cast<index>(tiles_.size())};
   }
   if (penalised) squares_.resize(static_cast<std::size_t>(squares));
-  for (index t = 0; t < groups * members; ++t)
+  for (index t = 0; t < threads; ++t)
     scratch_.emplace_back((1 + std::min(together(), static_cast<index>(tiles_.size()))) * (kTileInputs + 1) * panel);
 }
 

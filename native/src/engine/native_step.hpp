@@ -27,8 +27,8 @@ constexpr index kTileInputs = 64;
 template <class T>
 class NativeStep final : public Step<T> {
  public:
-  // penalised: the sum of squared weights is asked for
-  NativeStep(const Network& network, const KernelTable<T>& kernels, index groups, index members, Optimizer optimizer,
+  // threads: that it is called by at most; penalised: the sum of squared weights is asked for
+  NativeStep(const Network& network, const KernelTable<T>& kernels, index threads, Optimizer optimizer,
              bool penalised);
 
   void load(const Place&, int slot, const T* flat) override;

@@ -1,65 +1,123 @@
-// Whether the next steps are taken by the whole team or by the calling thread alone. Where others take the cores too, a
-// team that must meet several times in a short step is slower than one thread; which of them it is changes no bit. So
-// now and then the other way is tried for a window of some steps, and what is faster goes on.
+// In which way the next steps are taken: ways are cuts of the same step, which change no bit, so the clock decides. A
+// few of them may be tried in turns when a training begins. Later they are compared again where steps take long: where
+// others take the cores too, a team that must meet several times in a short step is slower than a smaller one.
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace schuss {
 
 class Pace {
  public:
-  explicit Pace(bool may_change) : may_change_(may_change) {}
+  // What is known of a way.
+  struct Record {
+    std::int64_t steps = 0;
+    double examples = 0, seconds = 0;
+    double best = std::numeric_limits<double>::infinity();  // least seconds an example of a window
+  };
 
-  bool alone() const { return alone_; }
+  // Starts with way 0; tries the first `tries` at once.
+  explicit Pace(int ways, int tries = 1) : records_(static_cast<std::size_t>(std::max(ways, 1))) {
+    found_.resize(records_.size());
+    const int tried = std::min(tries, ways);
+    for (int turn = 0; turn < kTurns && tried > 1; ++turn)
+      for (int w = 0; w < tried; ++w) queue_.push_back(w);
+    if (!queue_.empty()) begin_comparison();
+  }
+
+  int way() const { return way_; }
+  const std::vector<Record>& records() const { return records_; }
 
   // A step over `examples` took `seconds` in the present way.
   void add(double examples, double seconds) {
-    if (!may_change_) return;
+    Record& record = records_[static_cast<std::size_t>(way_)];
+    ++record.steps;
+    record.examples += examples;
+    record.seconds += seconds;
+    if (records_.size() == 1) return;
     ++steps_;
     examples_ += examples;
     seconds_ += seconds;
-    if (seconds_ < kWindow || steps_ < kSteps) return;
-    end_window(seconds_ / examples_);
+    if (seconds_ < kWindow || (steps_ < kSteps && seconds_ < kLongWindow)) return;
+    const double rate = seconds_ / examples_, step = seconds_ / steps_;
+    record.best = std::min(record.best, rate);
     steps_ = examples_ = seconds_ = 0;
+    if (comparing_) compare(rate);
+    else watch(rate, step);
   }
 
  private:
   static constexpr double kWindow = 2e-3;              // seconds, and
-  static constexpr double kSteps = 4;                  // steps at least
-  static constexpr double kShortStep = 5e-4;           // seconds: longer ones are not tried alone without need
-  static constexpr int kShortest = 8, kLongest = 256;  // windows from one trial to the next
-  static constexpr double kSlow = 1.5;                 // times its usual: the team is in trouble
-  static constexpr double kGain = 0.9;                 // times the other's: worth the change
+  static constexpr double kSteps = 4;                  // steps at least, but no more of them than in
+  static constexpr double kLongWindow = 2e-2;          // seconds
+  static constexpr double kShortStep = 5e-4;           // seconds: longer ones are not compared without need
+  static constexpr int kShortest = 8, kLongest = 256;  // windows from one comparison to the next
+  static constexpr int kTurns = 3;                     // of each way at the start
+  static constexpr double kSlow = 1.5;                 // times the least ever: the present way is in trouble
+  static constexpr double kGain = 0.9;                 // times the present way's: worth the change
+  static constexpr double kQuiet = 1.1;                // times the least ever: nobody else takes the cores
   static constexpr double kNewest = 0.25;              // weight of the newest window in the level
 
-  void end_window(double rate) {
-    if (!alone_) usual_ = std::min(usual_, rate);
-    if (trial_) {
-      const bool gain = rate < kGain * level_;
-      if (gain) level_ = rate;
-      else alone_ = !alone_;
-      patience_ = gain ? kShortest : std::min(2 * patience_, kLongest);
-      trial_ = false;
-      windows_ = 0;
-      return;
-    }
-    level_ = windows_++ == 0 ? rate : level_ + kNewest * (rate - level_);
-    if (windows_ >= patience_ && (alone_ || level_ > kSlow * usual_ || (!tried_ && seconds_ / steps_ < kShortStep))) {
-      trial_ = tried_ = true;
-      alone_ = !alone_;
-    }
+  // One window of each way in the queue, then the best of them, or the present one where none is clearly better.
+  void begin_comparison() {
+    comparing_ = true;
+    std::fill(found_.begin(), found_.end(), std::numeric_limits<double>::infinity());
+    before_ = way_;
+    next_ = 0;
+    way_ = queue_[0];
   }
 
-  const bool may_change_;
-  bool alone_ = false;
-  bool trial_ = false;  // this window is one of the other way
-  bool tried_ = false;
-  int windows_ = 0;  // since the last trial
+  void compare(double rate) {
+    double& found = found_[static_cast<std::size_t>(way_)];
+    found = std::min(found, rate);
+    if (++next_ < queue_.size()) {
+      way_ = queue_[next_];
+      return;
+    }
+    const auto least = std::min_element(found_.begin(), found_.end());
+    const bool gain = *least < (starting_ ? level_ : kGain * level_);
+    way_ = gain ? static_cast<int>(least - found_.begin()) : before_;
+    if (gain) level_ = *least;
+    if (starting_ || level_ < kQuiet * least_ever()) home_ = way_;
+    patience_ = gain || starting_ ? kShortest : std::min(2 * patience_, kLongest);
+    comparing_ = starting_ = false;
+    windows_ = 0;
+  }
+
+  void watch(double rate, double step) {
+    starting_ = false;
+    level_ = windows_++ == 0 ? rate : level_ + kNewest * (rate - level_);
+    const bool trouble = way_ != home_ || level_ > kSlow * least_ever();
+    if (windows_ < patience_ || !(trouble || (!compared_ && step < kShortStep))) return;
+    compared_ = true;
+    queue_.clear();
+    for (int w = 0; w < static_cast<int>(records_.size()); ++w)
+      if (w != way_) queue_.push_back(w);
+    begin_comparison();
+  }
+
+  double least_ever() const {
+    double least = std::numeric_limits<double>::infinity();
+    for (const Record& record : records_) least = std::min(least, record.best);
+    return least;
+  }
+
+  std::vector<Record> records_;
+  int way_ = 0;
+  int home_ = 0;            // the best way while nobody else takes the cores
+  bool starting_ = true;    // a comparison that comes before any other window
+  bool comparing_ = false;
+  bool compared_ = false;
+  std::vector<int> queue_;  // ways of a comparison, in turn
+  std::size_t next_ = 0;
+  std::vector<double> found_;  // least of each in this comparison
+  int before_ = 0;             // the way before it
+  int windows_ = 0;            // since the last one
   int patience_ = kShortest;
-  double usual_ = std::numeric_limits<double>::infinity();  // least seconds an example of the team
-  double level_ = 0;                                        // seconds an example of the present way, smoothed
+  double level_ = std::numeric_limits<double>::infinity();  // seconds an example of the present way, smoothed
   double steps_ = 0, examples_ = 0, seconds_ = 0;           // of this window
 };
 

@@ -23,6 +23,7 @@ struct Place {
   index member = 0;
   index members = 1;
   Barrier* meet = nullptr;  // of this group's members; null when there is one
+  Barrier* all = nullptr;   // of all the threads
   StopSignal* stop = nullptr;
 
   index thread() const { return group * members + member; }

@@ -17,8 +17,10 @@ constexpr int kSpin = 2000;
 
 }  // namespace
 
-// The threads and the two words they meet at. A child of fork inherits the words but not the threads.
+// The threads and the two words they meet at. A child of fork inherits the words but not the threads. `call` holds the
+// number of the call and, in its lower half, how many threads it is for: those beyond may sleep through several.
 struct Team::Crew {
+  static constexpr std::uint32_t kThreads = 0xffff;
   const pid_t owner = getpid();
   std::vector<std::thread> threads;
   const std::function<void(int)>* work = nullptr;
@@ -28,15 +30,20 @@ struct Team::Crew {
 
   ~Crew() {
     leaving = true;
-    call.fetch_add(1, std::memory_order_release);
-    call.notify_all();
+    announce(0);
     for (std::thread& thread : threads) thread.join();
+  }
+  void announce(std::uint32_t members) {
+    const std::uint32_t number = call.load(std::memory_order_relaxed) & ~kThreads;
+    call.store((number + kThreads + 1) | members, std::memory_order_release);
+    call.notify_all();
   }
 };
 
 Team::Team(int size, bool pinned)
     : size_(size), spin_(size > allowed_cores() ? 0 : kSpin), pins_(pinned ? processors() : std::vector<int>()) {
-  if (size < 1) throw std::invalid_argument("a team needs at least one thread");
+  if (size < 1 || size > static_cast<int>(Crew::kThreads))
+    throw std::invalid_argument("a team needs at least one thread, and at most 65535");
 }
 
 Team::~Team() { abandon_inherited(); }
@@ -60,8 +67,9 @@ void Team::start_crew() {
       std::uint32_t seen = 0;
       while (true) {
         wait_while_equal(crew->call, seen, spin_);
-        ++seen;
+        seen = crew->call.load(std::memory_order_acquire);
         if (crew->leaving) return;
+        if (static_cast<std::uint32_t>(i) >= (seen & Crew::kThreads)) continue;
         guarded(*crew->work, i);
         if (crew->busy.fetch_sub(1, std::memory_order_acq_rel) == 1) crew->busy.notify_one();
       }
@@ -83,24 +91,23 @@ void Team::guarded(const std::function<void(int)>& work, int thread) {
   }
 }
 
-void Team::run(const std::function<void(int)>& work) {
+void Team::run(int threads, const std::function<void(int)>& work) {
   FlushDenormals flush;
   std::optional<ShortTurns> turns;
   std::optional<Pinned> pinned;
   failed_ = false;
   failure_ = nullptr;
   for (Barrier& barrier : barriers_) barrier.reset();
-  if (size_ > 1) {
+  if (threads > 1) {
     start_crew();
     turns.emplace();
     pin(pinned, 0);
     crew_->work = &work;
-    crew_->busy.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
-    crew_->call.fetch_add(1, std::memory_order_acq_rel);
-    crew_->call.notify_all();
+    crew_->busy.store(static_cast<std::uint32_t>(threads - 1), std::memory_order_relaxed);
+    crew_->announce(static_cast<std::uint32_t>(threads));
   }
   guarded(work, 0);
-  if (size_ > 1)
+  if (threads > 1)
     for (std::uint32_t left; (left = crew_->busy.load(std::memory_order_acquire)) != 0;)
       wait_while_equal(crew_->busy, left, spin_);
   if (failed_) std::rethrow_exception(std::exchange(failure_, nullptr));

@@ -24,9 +24,10 @@ class Team {
 
   int size() const { return size_; }
 
-  // work(0) runs on the calling thread, work(i) on the others; returns when all have ended and rethrows the
-  // first exception of any. One call at a time. Denormal numbers count as zero while it runs.
-  void run(const std::function<void(int)>& work);
+  // work(0) runs on the calling thread, work(i) on those below `threads`; returns when all have ended and rethrows
+  // the first exception of any. One call at a time. Denormal numbers count as zero while it runs.
+  void run(int threads, const std::function<void(int)>& work);
+  void run(const std::function<void(int)>& work) { run(size_, work); }
 
   // On the calling thread only, in the same mode.
   void alone(const std::function<void()>& work);
