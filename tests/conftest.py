@@ -423,3 +423,12 @@ def digits():
     order = np.random.default_rng(0).permutation(len(X))
     train, test = order[:1300], order[1300:]
     return SimpleNamespace(X=X[train], y=y[train], X_test=X[test], y_test=y[test])
+
+
+def one_line(caught, *texts):
+    """The message of a caught error: one line with these texts in it."""
+    message = str(caught.value)
+    assert "\n" not in message
+    for text in texts:
+        assert text in message
+    return message

@@ -18,7 +18,8 @@ from schuss import Network, _core
 from schuss.engine import CpuEngine
 from schuss.errors import PlanError
 from schuss.optimizers import Optimizer
-from schuss.plan import Plan, choose
+from schuss.plan import Plan
+from schuss.planner.choice import choose
 from schuss.trainer import training_memory
 
 # --- instruction sets -----------------------------------------------------------------------------
@@ -167,7 +168,7 @@ GROWTH = """
 import json, resource, sys
 import numpy as np, schuss
 from schuss.optimizers import Optimizer
-from schuss.plan import choose
+from schuss.planner.choice import choose
 from schuss.trainer import training_memory
 
 sizes, batch, solver, threads = json.loads(sys.argv[1])
@@ -350,10 +351,20 @@ def test_measures_are_of_the_right_size():
     for isa in ISAS:
         for kind in ("forward", "gradient"):
             assert 1e6 < _core.measure_product(isa, kind, 70, 50, 33, 0.02, False) < 1e13
+        for rows, vectors in ((1, 1), (2, 2)):
+            assert 1e-10 < _core.measure_tile32(isa, rows, vectors, 16, 0.005) < 1e-3
+        for kind in ("read", "update"):
+            assert 1e6 < _core.measure_stream32(isa, kind, 2, 100_000, 0.005) < 1e13
+        assert 1e-10 < _core.measure_activation64(isa, 3, 0.005) < 1e-3
+        assert 1e-10 < _core.measure_gather32(isa, 20, 100_000, 0.005) < 1e-3
     assert 0 < _core.measure_barrier(2, 0.02) < 1
+    with pytest.raises(ValueError, match="kind must be read or update, got 'write'"):
+        _core.measure_stream32("auto", "write", 1, 1000, 0.01)
+    with pytest.raises(ValueError, match="a tile has at least 1 row, vector and depth"):
+        _core.measure_tile32("auto", 100, 1, 16, 0.01)
     with pytest.raises(ValueError, match="kind must be forward or gradient, got 'sideways'"):
         _core.measure_product("auto", "sideways", 1, 1, 1, 0.01, False)
-    grown = "import resource; from schuss import _core; _core.measure_bandwidth(2, 200_000_000, 0.01)\n"
+    grown = "import resource; from schuss import _core; _core.measure_stream32('auto', 'read', 2, 200_000_000, 0.01)\n"
     grown += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     assert int(run(grown)) * (1024 if sys.platform == "linux" else 1) > 400e6  # memory that is there
     assert 1 <= _core.physical_cores() <= _core.allowed_cores()

@@ -8,23 +8,16 @@ import sys
 import joblib
 import numpy as np
 import pytest
-from conftest import KERNELS, PLANS, clean_environment, make_problem
+from conftest import KERNELS, PLANS, clean_environment, make_problem, one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
 import schuss
 from schuss import Network, Plan, PlanError, blas
-from schuss.plan import ALIASES, allowed_threads, choose, flops_per_example
+from schuss.plan import ALIASES, allowed_threads
+from schuss.planner.choice import choose
 
 COUNTS = st.integers(1, 500)
-
-
-def one_line(caught, *texts):
-    message = str(caught.value)
-    assert "\n" not in message
-    for text in texts:
-        assert text in message
-    return message
 
 
 @given(kernels=st.sampled_from(KERNELS), examples=COUNTS, matrix=COUNTS)
@@ -152,39 +145,6 @@ def test_errors_reach_the_user():
     assert issubclass(PlanError, schuss.SchussError)
 
 
-@given(
-    threads=st.integers(1, 300),
-    sizes=st.lists(st.integers(1, 5000), min_size=2, max_size=5),
-    batch=st.integers(1, 5000),
-    text=st.sampled_from(["auto", "predict", "native", "hybrid"]),
-)
-def test_rule_of_auto(threads, sizes, batch, text):
-    plan = choose(text, threads=threads, layer_sizes=sizes, batch_size=batch)
-    assert plan.kernels == "native"
-    assert 1 <= plan.threads <= threads
-    assert plan.threads == 1 or flops_per_example(sizes) * batch / plan.threads >= 5e5
-    assert plan.examples == 1 or batch // plan.examples >= 8
-    assert plan.matrix == 1 or max(sizes[1:]) // plan.matrix >= 64
-    more = choose(text, threads=threads + 1, layer_sizes=sizes, batch_size=batch)
-    assert more.threads >= plan.threads
-
-
-@pytest.mark.parametrize(
-    ("sizes", "batch", "threads", "plan"),
-    [
-        ((4, 10, 3), 16, 64, "native:1x1"),
-        ((64, 32, 10), 32, 64, "native:1x1"),
-        ((20, 100, 2), 200, 2, "native:2x1"),
-        ((784, 1024, 1024, 10), 128, 2, "native:2x1"),
-        ((784, 1024, 1024, 10), 32, 2, "native:1x2"),
-        ((784, 1024, 1024, 10), 128, 64, "native:4x16"),
-        ((4096, 4096, 4096, 10), 1, 8, "native:1x8"),
-    ],
-)
-def test_choices(sizes, batch, threads, plan):
-    assert str(choose("auto", threads=threads, layer_sizes=sizes, batch_size=batch)) == plan
-
-
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_named_plan_is_kept(plan):
     assert str(choose(plan, threads=8, layer_sizes=(1, 1), batch_size=1)) == plan
@@ -237,7 +197,8 @@ AFFINITY = """
 import json, os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
 from schuss import _core
-from schuss.plan import allowed_threads, choose
+from schuss.plan import allowed_threads
+from schuss.planner.choice import choose
 plan = choose("auto", threads=allowed_threads(), layer_sizes=(784, 1024, 10), batch_size=128)
 print(json.dumps([allowed_threads(), _core.allowed_cores(), str(plan)]))
 """

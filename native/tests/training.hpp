@@ -14,8 +14,8 @@ namespace schuss::test {
 
 inline std::string text(const Plan& plan) {
   constexpr const char* names[] = {"naive", "gemv", "gemm", "native"};
-  return std::string(names[static_cast<int>(plan.kernels)]) + ":" + std::to_string(plan.cut.examples) +
-         "x" + std::to_string(plan.cut.matrix);
+  return std::string(names[static_cast<int>(plan.kernels)]) + ":" + std::to_string(plan.cut.examples) + "x" +
+         std::to_string(plan.cut.matrix);
 }
 
 // Examples with targets of both kinds, a start and an order of training with some rows twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from .errors import TrainingDiverged
 from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan
+from .planner.report import PlanReport
 from .schedules import Constant, Schedule
 from .stopping import Stopping
 
@@ -21,6 +23,10 @@ __all__ = ["History", "Trainer", "TrainerState", "new_history"]
 
 Array = NDArray[Any]
 History = dict[str, list[float]]
+
+_log = logging.getLogger("schuss")
+#: Single steps from one report on the plan to the next: it takes some microseconds.
+_REPORT_EVERY = 256
 
 
 def new_history() -> History:
@@ -106,7 +112,8 @@ class Trainer:
             self._restore(self.state)
             self.state = None
         n.history = new_history()
-        n.trained_plan = str(self.plan)
+        n.trained_plan, n.plan_report = str(self.plan), None
+        _log.info("plan %s (%s)", self.plan, self.plan.asked or "named")
 
     def _restore(self, state: TrainerState) -> None:
         self.learning_rate, self.epochs_done, self.seen = state.learning_rate, state.epochs_done, state.seen
@@ -144,6 +151,7 @@ class Trainer:
             raise
         seconds = time.perf_counter() - began
         self.network.adopt(self.engine)
+        self._report(n)
         if not finite or not np.isfinite(self.network.parameters).all():
             self.network.parameters = before
             self._forget_slots()
@@ -155,6 +163,14 @@ class Trainer:
         if sample_weight is not None and not losses.all():  # minibatches without weight have no loss
             shares = shares * (np.add.reduceat(sample_weight[order], np.arange(0, n, B)) > 0)
         self._record(float(losses @ shares / max(1, shares.sum())), float(rates[-1]), n, seconds)
+
+    def _report(self, rows: int) -> None:
+        """How the steps are divided now, for the network and the log."""
+        n = self.network
+        n.plan_report = PlanReport.of(self.engine, n, self.batch_size, rows, self.optimizer.solver)
+        if str(n.plan_report.present) != n.trained_plan:
+            n.trained_plan = str(n.plan_report.present)
+            _log.info("epoch %d: %s", self.epochs_done + 1, n.plan_report.sentence)
 
     def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> None:
         """An epoch of one minibatch, all rows as they lie, with as little around the step as there can be.
@@ -177,6 +193,8 @@ class Trainer:
         if not taken:
             self._forget_slots()
             raise self._diverged(f"loss became {loss}", 1)
+        if self.epochs_done % _REPORT_EVERY == 0:
+            self._report(n)
         self._record(loss, rate, n, time.perf_counter() - began)
 
     def _forget_slots(self) -> None:

@@ -12,7 +12,7 @@ from . import _core, blas
 from .engine import chosen_isa
 from .plan import allowed_threads
 
-__all__ = ["info", "measure", "summary"]
+__all__ = ["cpu_name", "data_caches", "info", "measure", "summary"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LIBRARIES = ("schuss", "numpy", "scipy", "scikit-learn")
@@ -24,7 +24,7 @@ _BANDWIDTH_BYTES = 256 * 2**20
 def summary() -> dict[str, Any]:
     """What is known without measuring."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": {
             "in_machine": os.cpu_count(),
             "in_affinity": _core.allowed_cores(),
@@ -54,7 +54,7 @@ def measure(threads: int, seconds: float = 0.4) -> dict[str, float]:
     found = {
         "peak_gflops_float32": _core.measure_peak(isa, threads, seconds, False) / 1e9,
         "peak_gflops_float64": _core.measure_peak(isa, threads, seconds, True) / 1e9,
-        "read_gb_per_second": _core.measure_bandwidth(threads, _BANDWIDTH_BYTES // threads, seconds) / 1e9,
+        "read_gb_per_second": _core.measure_stream32(isa, "read", threads, _BANDWIDTH_BYTES // threads, seconds) / 1e9,
     }
     if threads > 1:
         found["barrier_microseconds"] = _core.measure_barrier(threads, seconds / 4) * 1e6
@@ -70,7 +70,8 @@ def info(n_jobs: int | None = None) -> dict[str, Any]:
     return facts
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Of the processor, as the system calls it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -82,12 +83,29 @@ def _cpu_name() -> str:
 
 def _caches() -> dict[str, str]:
     """Size of each cache that the first processor sees; empty where the system does not tell."""
+    return {name: f"{size // 1024}K" for name, (size, _) in data_caches().items()}
+
+
+def data_caches() -> dict[str, tuple[int, int]]:
+    """Bytes of each cache that the first processor sees, and how many physical cores share it; empty where the system
+    does not tell."""
     found = {}
+    siblings = _number_of("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
     for folder in sorted(_CACHES.glob("index*")):
         try:
             level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
         except OSError:
             continue
-        if kind != "Instruction":
-            found[f"L{level}"] = size
+        if kind != "Instruction" and size.endswith("K"):
+            shared = _number_of(folder / "shared_cpu_list")
+            found[f"L{level}"] = int(size[:-1]) * 1024, max(1, shared // siblings)
     return found
+
+
+def _number_of(file: str | Path) -> int:
+    """How many processors a list such as 0-3,8 names; 1 where there is none."""
+    try:
+        parts = Path(file).read_text().strip().split(",")
+        return sum(int(part.split("-")[-1]) - int(part.split("-")[0]) + 1 for part in parts)
+    except (OSError, ValueError):
+        return 1

@@ -20,7 +20,9 @@ from .engine import CpuEngine
 from .errors import DataError
 from .losses import CLASS_LOSSES, Loss, as_loss, check_output, default_output
 from .optimizers import Optimizer
-from .plan import Plan, allowed_threads, choose, flops_per_example
+from .plan import Plan, allowed_threads, flops_per_example
+from .planner.choice import choose
+from .planner.report import PlanReport
 
 __all__ = ["Network", "most_likely", "start"]
 
@@ -121,7 +123,9 @@ class Network:
     history : dict of str to list
         What the last training recorded, one entry an epoch; empty before.
     trained_plan : str
-        The plan that the last training used; empty before.
+        The plan that the last training used, at its end; empty before.
+    plan_report : PlanReport or None
+        What was predicted and measured for the last training's plan; print it.
     feature_names : tuple of str or None
         What the features are called, one name each, where that is known; `save` keeps them. None at first.
     """
@@ -166,6 +170,7 @@ class Network:
         self.plan, self.n_jobs, self.isa = plan, n_jobs, isa
         self.history: dict[str, list[float]] = {}
         self.trained_plan = ""
+        self.plan_report: PlanReport | None = None
         self.feature_names: tuple[str, ...] | None = None
         #: how often the parameters were assigned or stepped; a training sees by it that its engine is behind
         self.version = 0
@@ -260,7 +265,7 @@ class Network:
         key = self._key(threads)
         # An engine made for more rows serves fewer too.
         if self._engine is None or key != self._engine_key or rows > self._engine_rows:
-            plan = choose(self.plan, threads=threads, layer_sizes=self.layer_sizes, batch_size=max(rows, 1))
+            plan = self.plan_for(rows, self.plan, threads)
             if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
                 engine = self.new_engine(plan)
                 engine.load(self.parameters)
@@ -270,6 +275,16 @@ class Network:
             self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
         return self._engine
+
+    def plan_for(
+        self, batch_size: int, text: str, threads: int, *, rows: int | None = None, epochs: int = 1,
+        solver: str = "sgd",
+    ) -> Plan:  # fmt: skip
+        """The plan that `text` means for this network; see :func:`schuss.planner.choice.choose`."""
+        return choose(
+            text, threads=threads, layer_sizes=self.layer_sizes, batch_size=batch_size, rows=rows, epochs=epochs,
+            activation=self.activations, solver=solver, dtype=self.dtype.name,
+        )  # fmt: skip
 
     def _key(self, threads: int) -> Any:
         """What an engine is made for, beside the rows."""

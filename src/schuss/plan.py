@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
@@ -15,7 +15,7 @@ import joblib
 from . import _core, blas
 from .errors import PlanError
 
-__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "choose", "flops_per_example", "n_parameters"]
+__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "flops_per_example", "n_parameters"]
 
 #: Kernels -> number in the native core (src/engine/engine.hpp).
 KERNELS = {"naive": 0, "gemv": 1, "gemm": 2, "native": 3}
@@ -47,6 +47,9 @@ class Plan:
     others: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     #: How many of the cuts, this one first, are tried in turns when a training begins.
     tries: int = field(default=1, compare=False)
+    #: What was asked for, and the threads that were allowed, where the planner was.
+    asked: str = field(default="", compare=False)
+    allowed: int = field(default=0, compare=False)
 
     pattern: ClassVar[re.Pattern[str]] = re.compile(r"([a-z-]+):(\d+|T)x(\d+|T)")
 
@@ -153,15 +156,6 @@ def _wished_threads(n_jobs: int | None) -> int:
     return int(n_jobs) if n_jobs > 0 else max(1, _processors()[0] + 1 + int(n_jobs))
 
 
-#: Work of a step, in floating-point operations, for which a further thread is worth waking: some microseconds,
-#: against the fraction of one that the two barriers take.
-_FLOPS_PER_THREAD = 5e5
-#: Outputs of a layer that a member of a group needs to have a panel of weights of its own.
-_OUTPUTS_PER_MEMBER = 64
-#: Examples that a group needs at least, and those from which its register tiles are full most of the time.
-_EXAMPLES_PER_GROUP, _FULL_GROUP = 8, 32
-
-
 def flops_per_example(layer_sizes: Sequence[int]) -> int:
     """Floating-point operations of a training step per example: 2 n_{l-1} n_l for each of forward, delta and
     weight gradient, without the delta of the input."""
@@ -171,29 +165,3 @@ def flops_per_example(layer_sizes: Sequence[int]) -> int:
 def n_parameters(layer_sizes: Sequence[int]) -> int:
     """Weights and biases of all layers."""
     return sum((a + 1) * b for a, b in pairwise(layer_sizes))
-
-
-def choose(text: str, *, threads: int, layer_sizes: Sequence[int], batch_size: int) -> Plan:
-    """The plan that `text` names, or, where it leaves the choice open, the one this rule gives.
-
-    As many threads as have half a million floating-point operations of the step each; as groups of 32 examples or
-    more, which meet least often; where the minibatch is too short for that, they rather share the matrix
-    operations, as far as the widest layer gives each member 64 outputs. E x M never changes a result, only the
-    time.
-    """
-    plan = Plan.parse(text, threads)
-    if plan is not None:
-        return plan
-    work = flops_per_example(layer_sizes) * batch_size
-    used = max(1, min(threads, int(work / _FLOPS_PER_THREAD)))
-    most_members = max(1, max(layer_sizes[1:]) // _OUTPUTS_PER_MEMBER)
-    most_groups = max(1, batch_size // _EXAMPLES_PER_GROUP)
-    splits = [(min(most_groups, used // m), m) for m in range(1, min(most_members, used) + 1)]
-
-    def preference(split: tuple[int, int]) -> tuple[int, bool, int]:
-        examples, matrix = split
-        full = examples * _FULL_GROUP <= batch_size
-        return examples * matrix, full, examples if full else matrix
-
-    plan = Plan("native", *max(splits, key=preference))
-    return replace(plan, others=((1, 1),) if plan.threads > 1 else ())

@@ -15,7 +15,7 @@ from .errors import DataError
 from .losses import CLASS_LOSSES, Loss, as_loss
 from .network import Network, most_likely
 from .optimizers import Optimizer
-from .plan import Plan, allowed_threads, choose, n_parameters
+from .plan import Plan, allowed_threads, n_parameters
 from .schedules import Schedule, as_schedule
 from .stopping import BestParameters, Stopping
 from .weighting import ClassWeight, class_weights, example_weights
@@ -191,7 +191,7 @@ def train(
     order, dropouts = (np.random.default_rng(None if seed is None else [seed, stream]) for stream in (1, 2))
     trainer = Trainer(
         network, optimizer, learning_rate, batch_size,
-        choose(plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch_size),
+        network.plan_for(batch_size, plan, threads, rows=rows, epochs=epochs, solver=solver),
         order.permutation if shuffle else np.arange, schedule=rates, epochs=epochs,
         dropout=check.dropout(dropout, len(network.layer_sizes) - 2), seed=int(dropouts.integers(2**63)),
     )  # fmt: skip

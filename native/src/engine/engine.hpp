@@ -89,6 +89,8 @@ class Engine {
   void load(int slot, const T* flat);
   void store(int slot, T* flat);
   std::int64_t steps_taken() const { return steps_taken_; }
+  // The cut of the next step.
+  Cut present() const { return way().cut; }
   // The plan's cut first.
   std::vector<CutRecord> records();
   void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }

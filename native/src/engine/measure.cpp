@@ -15,9 +15,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Passes between two looks at the clock: a look takes as long as a small tile.
+constexpr int kUntimed = 8;
+
 double elapsed(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
 
-// The best rate of rounds of about 10 ms; work(thread) returns what it did. All threads start each round together.
+// The best rate of some rounds; work(thread) returns what it did. All threads start each round together.
 template <class Work>
 double best_rate(int threads, double seconds, Work work) {
   Team team(threads);
@@ -34,6 +37,18 @@ double best_rate(int threads, double seconds, Work work) {
   } while (elapsed(begin) < seconds);
   return best;
 }
+
+// How often `work` was done in about a millisecond.
+template <class Work>
+double passes(Work work) {
+  double done = 0;
+  for (const auto start = Clock::now(); elapsed(start) < 1e-3; done += kUntimed)
+    for (int i = 0; i < kUntimed; ++i) work();
+  return done;
+}
+
+// The compiler must not leave out what leads to it.
+void keep(double result) { asm volatile("" : : "m"(result)); }
 
 // Numbers between 1/2 and 1, so that the arithmetic is ordinary.
 template <class T>
@@ -85,6 +100,23 @@ double measure_product(const KernelTable<T>& kernels, ProductKind kind, index ro
   });
 }
 
+template <class T>
+double measure_tile(const KernelTable<T>& kernels, index rows, index vectors, index depth, double seconds) {
+  const index width = vectors * kernels.lanes;
+  const Buffer<T> a = filled<T>(rows * depth), b = filled<T>(depth * width);
+  Buffer<T> out(rows * width);
+  Product<T> p;
+  p.rows = rows;
+  p.depth = p.a_row = depth;
+  p.a_depth = 1;
+  p.vectors = vectors;
+  p.a = a.data();
+  p.panel = b.data();
+  p.panel_row = p.out_row = width;
+  p.out = out.data();
+  return 1 / best_rate(1, seconds, [&](int) { return passes([&] { kernels.product(p); }); });
+}
+
 double measure_barrier(int threads, double seconds) {
   constexpr int meetings = 1000;
   Team team(threads);
@@ -101,27 +133,91 @@ double measure_barrier(int threads, double seconds) {
   return best;
 }
 
-double measure_bandwidth(int threads, index bytes, double seconds) {
-  const index words = bytes / static_cast<index>(sizeof(std::uint64_t));
-  std::vector<Buffer<std::uint64_t>> memory(static_cast<std::size_t>(threads));
-  std::vector<std::uint64_t> sink(static_cast<std::size_t>(threads));
+template <class T>
+double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, index bytes, double seconds) {
+  const index block = 8 * kernels.lanes;
+  const index words = std::max(bytes / static_cast<index>(sizeof(T)) / block, index{1}) * block;
+  const Buffer<T> gradient = filled<T>(block);
+  std::vector<Buffer<T>> memory(static_cast<std::size_t>(threads));
   Team first_touch(threads);
-  first_touch.run([&](int t) {
-    Buffer<std::uint64_t>& own = memory[static_cast<std::size_t>(t)] = Buffer<std::uint64_t>(words);
-    for (index i = 0; i < words; ++i) own[i] = static_cast<std::uint64_t>(i);  // what nobody wrote takes no memory
-  });
+  first_touch.run([&](int t) { memory[static_cast<std::size_t>(t)] = filled<T>(words); });
+  const Update<T> step{Optimizer::sgd, T(0), T(0), T(0), T(0), T(1), T(0), T(1)};
   return best_rate(threads, seconds, [&](int t) {
-    const std::uint64_t* p = memory[static_cast<std::size_t>(t)].data();
-    std::uint64_t bits = 0;
-    for (index i = 0; i < words; ++i) bits ^= p[i];
-    sink[static_cast<std::size_t>(t)] = bits;
-    return static_cast<double>(words) * sizeof(std::uint64_t);
+    T* p = memory[static_cast<std::size_t>(t)].data();
+    const auto pass = [&] {
+      if (kind == Stream::read) keep(kernels.read(words, p));
+      else
+        for (index i = 0; i < words; i += block) kernels.update(step, block, gradient.data(), p + i, nullptr, nullptr);
+    };
+    return (kind == Stream::update ? 2.0 : 1.0) * sizeof(T) * static_cast<double>(words) * passes(pass);
   });
 }
 
-template double measure_product<float>(const KernelTable<float>&, ProductKind, index, index, index, double);
-template double measure_product<double>(const KernelTable<double>&, ProductKind, index, index, index, double);
-template double measure_peak<float>(const KernelTable<float>&, int, double);
-template double measure_peak<double>(const KernelTable<double>&, int, double);
+template <class T>
+double measure_exchange(const KernelTable<T>& kernels, index bytes, double seconds) {
+  const index block = 8 * kernels.lanes;
+  const index words = std::max(bytes / static_cast<index>(sizeof(T)) / block, index{1}) * block;
+  constexpr int turns = 100;
+  Team team(2);
+  Barrier& both = team.make_barrier(2);
+  Buffer<T> memory[2] = {filled<T>(words), filled<T>(words)};
+  double best = std::numeric_limits<double>::infinity();
+  const auto begin = Clock::now();
+  do {
+    double took[2] = {};
+    team.run([&](int t) {
+      for (int i = 0; i < turns; ++i) {
+        std::fill_n(memory[t].data(), words, static_cast<T>(i));
+        both.wait();
+        const auto start = Clock::now();
+        keep(kernels.read(words, memory[1 - t].data()));
+        took[t] += elapsed(start);
+        both.wait();
+      }
+    });
+    best = std::min(best, std::max(took[0], took[1]) / turns);
+  } while (elapsed(begin) < seconds);
+  return sizeof(T) * static_cast<double>(words) / best;
+}
+
+template <class T>
+double measure_gather(const KernelTable<T>& kernels, index features, index bytes, double seconds) {
+  const index rows = std::max(bytes / static_cast<index>(sizeof(float)) / features, index{1});
+  const Buffer<float> x = filled<float>(rows * features);
+  Buffer<T> out(round_up(features, kernels.lanes));
+  Examples examples;
+  examples.data = x.data();
+  examples.rows = rows;
+  examples.features = examples.stride = features;
+  index row = 0;
+  return 1 / best_rate(1, seconds, [&](int) {
+           return passes([&] {
+             row =
+                 (row + 7919) % rows;  // far from the last, and nearer to no other than the order of training has them
+             kernels.gather(examples, row, out.data());
+           });
+         });
+}
+
+template <class T>
+double measure_activation(const KernelTable<T>& kernels, Activation function, double seconds) {
+  const index n = 64 * kernels.lanes;
+  Buffer<T> z = filled<T>(n);
+  const double vectors = static_cast<double>(n / kernels.lanes);
+  return 1 / best_rate(1, seconds, [&](int) {
+           return vectors * passes([&] { kernels.activate(function, {1, n, z.data(), n}, {}); });
+         });
+}
+
+#define SCHUSS_MEASURES(T)                                                                             \
+  template double measure_peak<T>(const KernelTable<T>&, int, double);                                 \
+  template double measure_product<T>(const KernelTable<T>&, ProductKind, index, index, index, double); \
+  template double measure_tile<T>(const KernelTable<T>&, index, index, index, double);                 \
+  template double measure_stream<T>(const KernelTable<T>&, Stream, int, index, double);                \
+  template double measure_exchange<T>(const KernelTable<T>&, index, double);                           \
+  template double measure_gather<T>(const KernelTable<T>&, index, index, double);                      \
+  template double measure_activation<T>(const KernelTable<T>&, Activation, double);
+SCHUSS_MEASURES(float)
+SCHUSS_MEASURES(double)
 
 }  // namespace schuss

@@ -1,5 +1,4 @@
-// What this machine can do: the rate of fused multiply-adds that never leave the registers, of the kernels' products,
-// and of reading memory; the time of a barrier.
+// What this machine can do, for the planner and for `schuss info`. All rates are the best of several short rounds.
 #pragma once
 
 #include "../kernels/table.hpp"
@@ -17,10 +16,29 @@ template <class T>
 double measure_product(const KernelTable<T>& kernels, ProductKind kind, index rows, index depth, index columns,
                        double seconds);
 
+// Seconds of one register tile of `rows` rows and `vectors` vectors, its operands in the first-level cache.
+template <class T>
+double measure_tile(const KernelTable<T>& kernels, index rows, index vectors, index depth, double seconds);
+
 // Seconds that `threads` threads, all awake, need to meet at a barrier.
 double measure_barrier(int threads, double seconds);
 
-// Bytes a second read by `threads` threads, each from its own `bytes` of memory.
-double measure_bandwidth(int threads, index bytes, double seconds);
+// Bytes a second through `threads` threads, each with `bytes` of memory of its own: read, or read and written back by
+// plain descent's update, both ways counted.
+enum class Stream { read, update };
+template <class T>
+double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, index bytes, double seconds);
+
+// Bytes a second that a thread reads of what another has just written, both at once.
+template <class T>
+double measure_exchange(const KernelTable<T>& kernels, index bytes, double seconds);
+
+// Seconds to fetch a row of `features` float32 values, rows in random order from `bytes` of memory.
+template <class T>
+double measure_gather(const KernelTable<T>& kernels, index features, index bytes, double seconds);
+
+// Seconds of the activation on one vector of values in the first-level cache.
+template <class T>
+double measure_activation(const KernelTable<T>& kernels, Activation function, double seconds);
 
 }  // namespace schuss

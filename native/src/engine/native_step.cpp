@@ -17,8 +17,8 @@ constexpr index kBlockRows = 512;
 }  // namespace
 
 template <class T>
-NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index threads,
-                          Optimizer optimizer, bool penalised)
+NativeStep<T>::NativeStep(const Network& network, const KernelTable<T>& kernels, index threads, Optimizer optimizer,
+                          bool penalised)
     : network_(network),
       kernels_(kernels),
       formulas_(network_, kernels),

@@ -28,8 +28,7 @@ template <class T>
 class NativeStep final : public Step<T> {
  public:
   // threads: that it is called by at most; penalised: the sum of squared weights is asked for
-  NativeStep(const Network& network, const KernelTable<T>& kernels, index threads, Optimizer optimizer,
-             bool penalised);
+  NativeStep(const Network& network, const KernelTable<T>& kernels, index threads, Optimizer optimizer, bool penalised);
 
   void load(const Place&, int slot, const T* flat) override;
   void store(const Place&, int slot, T* flat) override;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -33,7 +34,7 @@ class Pace {
 
   // A step over `examples` took `seconds` in the present way.
   void add(double examples, double seconds) {
-    Record& record = records_[static_cast<std::size_t>(way_)];
+    Record& record = records_[static_cast<std::size_t>(way())];
     ++record.steps;
     record.examples += examples;
     record.seconds += seconds;
@@ -71,7 +72,7 @@ class Pace {
   }
 
   void compare(double rate) {
-    double& found = found_[static_cast<std::size_t>(way_)];
+    double& found = found_[static_cast<std::size_t>(way())];
     found = std::min(found, rate);
     if (++next_ < queue_.size()) {
       way_ = queue_[next_];
@@ -106,9 +107,9 @@ class Pace {
   }
 
   std::vector<Record> records_;
-  int way_ = 0;
-  int home_ = 0;            // the best way while nobody else takes the cores
-  bool starting_ = true;    // a comparison that comes before any other window
+  std::atomic<int> way_{0};  // others may look
+  int home_ = 0;          // the best way while nobody else takes the cores
+  bool starting_ = true;  // a comparison that comes before any other window
   bool comparing_ = false;
   bool compared_ = false;
   std::vector<int> queue_;  // ways of a comparison, in turn

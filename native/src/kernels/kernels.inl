@@ -23,7 +23,7 @@ constexpr KernelTable<T> make_table() {
   using P = Pack<T>;
   return {P::lanes,  kPanelVectors,     kTileRows,       product<P>,     activate<P>,    derivative<P>,   multiply<P>,
           mask<P>,   output<P>,         update<P>,       column_sums<P>, row_squares<P>, tile_squares<P>, transpose<P>,
-          gather<T>, sparse_forward<P>, sparse_outer<P>, arithmetic<P>,  elementary<P>};
+          gather<T>, sparse_forward<P>, sparse_outer<P>, arithmetic<P>,  read<P>,        elementary<P>};
 }
 
 extern constinit const KernelTable<float> float32_table = make_table<float>();

@@ -97,13 +97,24 @@ void gather(const Examples& x, index row, T* out) {
   }
 }
 
+// Several vectors at once: each is a chain of additions, which alone would wait for its own last one.
+template <class P, index vectors>
+SCHUSS_INLINE void sum_columns(Block<const typename P::T> block, typename P::T* out, bool resume) {
+  typename P::V sum[vectors];
+  for (index v = 0; v < vectors; ++v) sum[v] = resume ? P::load(out + v * P::lanes) : typename P::V{};
+  for (index r = 0; r < block.rows; ++r)
+    for (index v = 0; v < vectors; ++v) sum[v] += P::load(block.data + r * block.stride + v * P::lanes);
+  for (index v = 0; v < vectors; ++v) P::store(out + v * P::lanes, sum[v]);
+}
+
 template <class P>
 void column_sums(Block<const typename P::T> block, typename P::T* out, bool resume) {
-  for (index j = 0; j < block.columns; j += P::lanes) {
-    typename P::V sum = resume ? P::load(out + j) : typename P::V{};
-    for (index r = 0; r < block.rows; ++r) sum += P::load(block.data + r * block.stride + j);
-    P::store(out + j, sum);
-  }
+  constexpr index most = 4;
+  const index vectors = ceil_div(block.columns, P::lanes);
+  index v = 0;
+  const auto rest = [&] { return Block<const typename P::T>{block.rows, 0, block.data + v * P::lanes, block.stride}; };
+  for (; v + most <= vectors; v += most) sum_columns<P, most>(rest(), out + v * P::lanes, resume);
+  for (; v < vectors; ++v) sum_columns<P, 1>(rest(), out + v * P::lanes, resume);
 }
 
 // Column c of a group of kSquareColumns goes to lane c, rows ascending; then lanes i and i + 4 are added, i + 2, i + 1.

@@ -105,6 +105,8 @@ struct KernelTable {
 
   // fused multiply-adds in registers; returns the operations done
   double (*arithmetic)(index rounds);
+  // reads n values, a multiple of 8 vectors; returns their sum
+  double (*read)(index n, const T* x);
   // out[i] = f(x[i]), f one of the elementary functions, for tests of their accuracy
   void (*elementary)(Elementary, index n, const T* x, T* out);
 

@@ -109,15 +109,12 @@ def described(parts: Parts) -> dict[str, Any]:
 
 def header(settings: Settings, parts: Parts, network: Network) -> list[str]:
     """Data, network and plan, a line each."""
-    from schuss.plan import choose
     from schuss.trainer import training_memory
 
     assert settings.batch_size is not None
-    plan = choose(
-        settings.plan,
-        threads=settings.threads,
-        layer_sizes=network.layer_sizes,
-        batch_size=settings.batch_size,
+    rows, epochs, solver = len(parts.train.data.X), settings.epochs, settings.optimizer.solver
+    plan = network.plan_for(
+        settings.batch_size, settings.plan, settings.threads, rows=rows, epochs=epochs, solver=solver
     )
     memory = training_memory(
         network.layer_sizes, plan, settings.optimizer, settings.batch_size, network.dtype, settings.isa

@@ -102,7 +102,7 @@ def measure(network: Network, parts: list[Part], source: str, labels: Labels | N
     import numpy as np
 
     from schuss.optimizers import Optimizer
-    from schuss.plan import allowed_threads, choose
+    from schuss.plan import allowed_threads
 
     found, seconds = [], 0.0
     for part in parts:
@@ -113,12 +113,7 @@ def measure(network: Network, parts: list[Part], source: str, labels: Labels | N
         wanted = targets(network, part.data, source, labels)
         begin = perf_counter()
         X, y = network.pair(part.data.X, wanted)
-        plan = choose(
-            network.plan,
-            threads=allowed_threads(network.n_jobs),
-            layer_sizes=network.layer_sizes,
-            batch_size=len(X),
-        )
+        plan = network.plan_for(len(X), network.plan, allowed_threads(network.n_jobs))
         engine = network.new_engine(plan, Optimizer())
         engine.load(network.parameters)
         weights = np.ones(len(X)) if part.weights is None else part.weights

@@ -24,6 +24,7 @@ from ..activations import per_layer
 from ..epochs import new_history
 from ..losses import Loss
 from ..network import Network
+from ..planner.report import PlanReport
 from ..stopping import BestParameters, Stopping
 from ..weighting import example_weights
 from . import inputs, lbfgs, stochastic
@@ -84,6 +85,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     _stopping: tuple[bool, Stopping] | None
     _best: BestParameters | None
     _training: Training
+
+    @property
+    def plan_report_(self) -> PlanReport | None:
+        """What was predicted and measured for the plan of the last training; None for a model from a file."""
+        return self.network_.plan_report
 
     # --- what the derived classes say -----------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from .. import blas
 from ..errors import TrainingDiverged
 from ..network import Network
-from ..plan import allowed_threads, choose
+from ..plan import allowed_threads
+from ..planner.report import PlanReport
 from ..progress import training_progress
 from .callbacks import fit_hooks
 from .stochastic import Examples
@@ -33,9 +34,8 @@ class _Objective:
     def __init__(self, model: BaseMLP, network: Network, data: Examples) -> None:
         rows = data.X.shape[0]
         threads = allowed_threads(model.n_jobs)
-        plan = choose(model.plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=rows)
-        self.plan = str(plan)
-        self._engine = network.new_engine(plan)
+        plan = network.plan_for(rows, model.plan, threads)
+        self.engine = network.new_engine(plan)
         # scikit-learn searches by the mean over the targets, though its gradient is that of their sum
         self._scale = model._reported(network)[0] if model.loss == "squared_error" else 1.0
         self._network, self._data = network, data
@@ -46,8 +46,8 @@ class _Objective:
     def __call__(self, flat: Array) -> tuple[float, Array]:
         X, y, weight = self._data.X, self._data.y, self._data.weight
         flat = np.ascontiguousarray(flat, self._network.dtype)
-        self._engine.load(flat)
-        losses = self._engine.gradient(X, y, self._gradient, sample_weight=weight)
+        self.engine.load(flat)
+        losses = self.engine.gradient(X, y, self._gradient, sample_weight=weight)
         weighted = losses if weight is None else weight * losses  # one order of the sum, with and without
         loss = self._scale * float(weighted.sum()) / self._total
         for W, dW in zip(self._network.split(flat)[0], self._network.split(self._gradient)[0], strict=True):
@@ -66,7 +66,7 @@ def fit(model: BaseMLP, data: Examples, given: tuple[Any, ...]) -> None:
         working.parameters = network.parameters
     data = Examples(data.X, data.y if data.y.ndim == 1 else data.y.astype(working.dtype), data.weight)
     objective = _Objective(model, working, data)
-    model.plan_ = network.trained_plan = objective.plan
+    model.plan_ = network.trained_plan = str(objective.engine.plan)
     model.n_iter_ = 0
     X, y, weight = given
     with (
@@ -91,6 +91,10 @@ def fit(model: BaseMLP, data: Examples, given: tuple[Any, ...]) -> None:
                 f"Training interrupted by user after {model.n_iter_} iterations; what was learnt is kept",
                 stacklevel=4,
             )
+        finally:
+            rows = data.X.shape[0]
+            network.plan_report = PlanReport.of(objective.engine, working, rows, rows, "sgd")
+            model.plan_ = network.trained_plan = str(objective.engine.present)
 
 
 def _minimise(model: BaseMLP, objective: _Objective, start: Array, accepted: Any) -> None:

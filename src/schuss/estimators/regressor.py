@@ -99,7 +99,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss_curve_, loss_, best_loss_, validation_scores_, best_validation_score_ : as in scikit-learn
     n_iter_, n_layers_, n_outputs_, out_activation_, t_, n_features_in_, feature_names_in_ : as in scikit-learn
     plan_ : str
-        The plan that trained, such as "native:2x1".
+        The plan that trained, at the end, such as "native:2x1".
+    plan_report_ : PlanReport or None
+        What was predicted and measured for it; print it. None for a model from a file.
     network_ : Network
 
     Examples

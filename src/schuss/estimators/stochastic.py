@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from .. import validation
 from ..epochs import Trainer, TrainerState
 from ..optimizers import Optimizer
-from ..plan import allowed_threads, choose
+from ..plan import allowed_threads
 from ..progress import Progress, training_progress
 from ..schedules import Schedule, as_schedule
 from ..stopping import Stopping
@@ -102,7 +102,7 @@ def fit(
         data, held_out = _split(model, data, random)
     rows = np.arange(data.X.shape[0]) if data.rows is None else data.rows
     batch = _batch_size(model, len(rows), clip_silently=False)
-    trainer = _new_trainer(model, batch, int(model.max_iter), random)
+    trainer = _new_trainer(model, batch, len(rows), int(model.max_iter), random)
     trainer.order = _orders(rows, model.shuffle, random)
     scorer = None if held_out is None else model._scorer(held_out.y, held_out.weight)
     best = model._best_parameters() if validated else None
@@ -192,6 +192,7 @@ def _count(model: BaseMLP, epochs: int, examples: int) -> None:
     model.n_iter_ = epochs
     model.t_ += examples
     model.loss_ = model.loss_curve_[-1]
+    model.plan_ = model.network_.trained_plan
 
 
 def _rate(model: BaseMLP, score: float) -> None:
@@ -280,6 +281,7 @@ def _schedule(model: BaseMLP) -> Schedule:
 def _new_trainer(
     model: BaseMLP,
     batch: int,
+    rows: int | None,
     epochs: int,
     random: np.random.RandomState,
     state: TrainerState | None = None,
@@ -295,7 +297,7 @@ def _new_trainer(
         clip_norm=model.clip_norm,
     )  # fmt: skip
     threads = allowed_threads(model.n_jobs)
-    plan = choose(model.plan, threads=threads, layer_sizes=network.layer_sizes, batch_size=batch)
+    plan = network.plan_for(batch, model.plan, threads, rows=rows, epochs=epochs, solver=model.solver)
     scale, cap = model._reported(network)
     trainer = Trainer(
         network, optimizer, model.learning_rate_init, batch, plan, schedule=_schedule(model), epochs=epochs,
@@ -304,7 +306,7 @@ def _new_trainer(
     if state is None:
         trainer.seen = model.t_
     network.history = history
-    model.plan_ = str(plan)
+    model.plan_ = network.trained_plan
     model._training = Training(_settings(model), seed, trainer, batch=batch)
     return trainer
 
@@ -313,10 +315,10 @@ def _continued(model: BaseMLP, batch: int, random: Callable[[], np.random.Random
     """A trainer that goes on where the last one ended, as far as the parameters have stayed the same."""
     before: Training | None = model.__dict__.get("_training")
     if before is None or before.settings[0] != model.solver:
-        return _new_trainer(model, batch, int(model.max_iter), random())
+        return _new_trainer(model, batch, None, int(model.max_iter), random())
     state = before.state if before.trainer is None else before.trainer.snapshot()
     same_rate = before.settings[2:5] == _settings(model)[2:5]
-    trainer = _new_trainer(model, batch, int(model.max_iter), random(), state, before.seed)
+    trainer = _new_trainer(model, batch, None, int(model.max_iter), random(), state, before.seed)
     if not same_rate:
         trainer.learning_rate = float(model.learning_rate_init)
     return trainer

@@ -1,0 +1,196 @@
+"""Measuring the machine profile, and keeping it: once per machine, in under two seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from .. import _core, blas, machine
+from ..activations import ACTIVATIONS
+from ..data.cache import cache_dir
+from ..engine import chosen_isa
+from ..errors import PlanError
+from ..plan import allowed_threads
+from .profile import Blas, Gather, Level, Profile
+
+__all__ = ["assumed", "cached", "current", "measure"]
+
+#: Seconds of one figure; there are some hundred of them.
+_SHORT, _LONG = 0.004, 0.012
+#: Shapes (m, n, k) in which the BLAS is timed: a matrix times a vector, and products of a small and a large minibatch.
+_BLAS_SHAPES = ((1, 1024, 1024), (128, 100, 784), (128, 1024, 1024), (1024, 1024, 1024))
+#: Cycles a second where nothing was measured: of most processors that have been sold for years.
+_ASSUMED_CLOCK = 3e9
+#: Share of the threads times one thread's peak that free cores reach, though their clock falls.
+_FREE = 0.6
+_MEMORY = 64 * 2**20
+
+#: What was read or measured, also where it cannot be kept; None: there was none to read.
+_of_this_process: dict[Path, Profile | None] = {}
+
+
+def current(threads: int | None = None) -> Profile:
+    """The profile of this machine: kept from before, or measured now.
+
+    Parameters
+    ----------
+    threads : int or None, default None
+        As n_jobs; see :func:`schuss.plan.allowed_threads`.
+    """
+    count = allowed_threads(threads)
+    found = cached(count)
+    if found is None:
+        found = _of_this_process[_path(count)] = measure(count)
+        if not busy(found):
+            _keep(found, count)
+    return found
+
+
+def busy(profile: Profile) -> bool:
+    """Whether others took the cores while it was measured: then it is not kept."""
+    peak = profile.peak["float32"]
+    return profile.rate(peak, profile.cores) < _FREE * profile.cores * peak[1]
+
+
+def cached(threads: int) -> Profile | None:
+    """The profile kept from before, if there is one for this machine, its cores, instruction set and versions."""
+    path = _path(threads)
+    if path not in _of_this_process:
+        try:
+            _of_this_process[path] = Profile.load(path)
+        except (OSError, PlanError):  # none, of another version, or half written: measured anew
+            _of_this_process[path] = None
+    return _of_this_process[path]
+
+
+def _keep(profile: Profile, threads: int) -> None:
+    path = _path(threads)
+    with suppress(OSError):  # a home that cannot be written to
+        path.parent.mkdir(parents=True, exist_ok=True)
+        profile.save(path)
+
+
+def _path(threads: int) -> Path:
+    key = [*_machine(), _core.allowed_cores(), threads, chosen_isa()]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return cache_dir() / f"machine-{digest}.json"
+
+
+@lru_cache(maxsize=1)
+def _machine() -> tuple[str, int | None, str]:
+    """What stays the same while the process runs."""
+    return machine.cpu_name(), os.cpu_count(), version("schuss")
+
+
+def assumed(threads: int) -> Profile:
+    """What is known of this machine without measuring: its caches and instruction set, at an ordinary clock."""
+    isa = chosen_isa()
+    shape = _shape(isa)
+    cores = min(threads, _core.physical_cores())
+    peak = {
+        dtype: {1: 4 * lanes * _ASSUMED_CLOCK, cores: 4 * lanes * _ASSUMED_CLOCK * cores}
+        for dtype, (lanes, _, _) in shape.items()
+    }
+    per_cycle = (64, 48, 24, 8)  # bytes of a core, from the first level to memory
+    levels = []
+    for (name, size, shared), width in zip(_caches(), per_cycle, strict=True):
+        rate = width * _ASSUMED_CLOCK
+        together = rate * (cores if size else min(cores, 4))
+        levels.append(Level(name, size, shared, {1: rate, cores: together}, {1: rate, cores: together}))
+    return Profile(machine.cpu_name(), isa, threads, shape, peak, tuple(levels))
+
+
+def measure(threads: int | None = None) -> Profile:
+    """Measure now, on one thread and on all that are allowed, two and half of them among them."""
+    count = allowed_threads(threads)
+    isa, shape = chosen_isa(), _shape(chosen_isa())
+    numbers = sorted({1, min(2, count), max(1, count // 2), count})
+    peak = {
+        dtype: {n: _core.measure_peak(isa, n, 2 * _LONG, dtype == "float64") for n in numbers}
+        for dtype in shape
+    }
+    return Profile(
+        machine.cpu_name(), isa, count, shape, peak, tuple(_levels(isa, numbers)),
+        barrier={n: min(_core.measure_barrier(n, _SHORT) for _ in range(3)) for n in numbers if n > 1},
+        tiles=dict(_tiles(isa, shape["float32"])),
+        activations={name: _core.measure_activation32(isa, number, _SHORT) for name, number in ACTIVATIONS.items()},
+        gather={"cached": _gather(isa, 2**20), "memory": _gather(isa, _MEMORY)},
+        blas=tuple(_blas(count)),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={name: version(name) for name in ("schuss", "numpy", "scipy")},
+    )  # fmt: skip
+
+
+def _shape(isa: str) -> dict[str, tuple[int, int, int]]:
+    return {"float32": _core.kernel_shape(isa, False), "float64": _core.kernel_shape(isa, True)}
+
+
+def _tiles(isa: str, shape: tuple[int, int, int]) -> Iterator[tuple[tuple[int, int], tuple[float, float]]]:
+    """From two depths: what a tile takes anyhow, and what each step in depth adds."""
+    short, long = 16, 144
+    for rows in range(1, shape[2] + 1):
+        for vectors in range(1, shape[1] + 1):
+            first, second = (
+                min(_core.measure_tile32(isa, rows, vectors, depth, _SHORT) for _ in range(2))
+                for depth in (short, long)
+            )
+            each = max(second - first, 0.0) / (long - short)
+            yield (rows, vectors), (max(first - short * each, 0.0), each)
+
+
+def _levels(isa: str, numbers: list[int]) -> Iterator[Level]:
+    for name, size, shared in _caches():
+        rates: dict[str, dict[int, float]] = {"read": {}, "update": {}}
+        for threads in numbers:
+            for kind, found in rates.items():
+                own = size // min(shared, threads) // 2 if size else _MEMORY // threads
+                found[threads] = _core.measure_stream32(isa, kind, threads, own, _LONG)
+        yield Level(name, size, shared, rates["read"], rates["update"])
+
+
+def _caches() -> list[tuple[str, int, int]]:
+    """(name, bytes, cores that share it) of the caches and of memory."""
+    caches = [(name, size, shared) for name, (size, shared) in machine.data_caches().items()]
+    usual = [("L1", 32 * 2**10, 1), ("L2", 2**20, 1), ("L3", 16 * 2**20, _core.physical_cores())]
+    return [*(caches + usual[len(caches) :])[:3], ("memory", 0, _core.physical_cores())]
+
+
+def _gather(isa: str, size: int) -> Gather:
+    few, many = 16, 1024
+    short, long = (_core.measure_gather32(isa, features, size, _LONG) for features in (few, many))
+    per_byte = max((long - short) / (4 * (many - few)), 1e-13)
+    return Gather(max(short - 4 * few * per_byte, 1e-9), 1 / per_byte)
+
+
+def _blas(threads: int) -> Iterator[Blas]:
+    """SciPy's, which the gemv and gemm plans call."""
+    from scipy.linalg.blas import sgemm, sgemv
+
+    rng = np.random.default_rng(0)
+    for m, n, k in _BLAS_SHAPES:
+        a, b = (np.asfortranarray(rng.random(shape, np.float32)) for shape in ((m, k), (k, n)))
+        vector = a[0].copy()
+        for count in sorted({1, threads}):
+            with blas.limit_threads(count):
+                work = partial(sgemv, 1.0, b, vector, trans=1) if m == 1 else partial(sgemm, 1.0, a, b)
+                yield Blas(m, n, k, count, 2 * m * n * k / _seconds(work))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Least seconds of a call, over some milliseconds."""
+    work()
+    best, until = float("inf"), time.perf_counter() + _LONG
+    while (began := time.perf_counter()) < until or best == float("inf"):
+        work()
+        best = min(best, time.perf_counter() - began)
+    return best

@@ -1,0 +1,117 @@
+"""What was planned and what came of it: predictions beside measurements, and the choice in a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..plan import Plan
+from .choice import candidates, profile_for
+from .cost import Prediction, Workload, predict
+from .profile import Profile
+
+if TYPE_CHECKING:
+    from ..engine import CpuEngine
+    from ..network import Network
+
+__all__ = ["PlanReport"]
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """How a training was divided, and why; print it.
+
+    Parameters
+    ----------
+    plan : Plan
+        The one that the training began with.
+    present : Plan
+        The one of its last step.
+    work : Workload
+    records : tuple of (str, int, float)
+        Plan, steps taken in it, least seconds of an example (infinity where too few steps tell).
+    """
+
+    plan: Plan
+    present: Plan
+    work: Workload
+    records: tuple[tuple[str, int, float], ...] = ()
+
+    @classmethod
+    def of(cls, engine: CpuEngine, network: Network, batch_size: int, rows: int, solver: str) -> PlanReport:
+        """On the steps that `engine` has taken for `network`."""
+        hidden = network.activations[0] if len(network.activations) > 1 else "identity"
+        work = Workload(network.layer_sizes, batch_size, rows, hidden, solver, network.dtype.name)
+        records = tuple((str(cut), steps, seconds) for cut, steps, seconds in engine.records())
+        return cls(engine.plan, engine.present, work, records)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The machine as the planner sees it."""
+        return profile_for(max(self.plan.allowed, self.plan.threads))
+
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """Of every plan of the same kernels, the fastest first."""
+        threads = max(self.plan.allowed, self.plan.threads)
+        return candidates(self.work, self.profile, threads, self.plan.kernels)
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """Least seconds of a step, by plan; of those that were tried long enough to tell."""
+        return {
+            plan: seconds * self.work.batch_size for plan, _, seconds in self.records if seconds < math.inf
+        }
+
+    @property
+    def sentence(self) -> str:
+        """What was chosen and why."""
+        plan, work = str(self.present), self.work
+        if not self.plan.asked or self.plan.asked not in ("auto", "predict", "native", "hybrid"):
+            return f"{plan}, as asked for"
+        found = predict(work, self.present, self.profile)
+        threads = self.present.threads
+        what = f"{plan}: {threads} of {self.plan.allowed} thread{'s' if self.plan.allowed > 1 else ''}"
+        why = f"predicted {_time(found.seconds)} a step, bound by {found.bound}"
+        measured = self.measured
+        if len(measured) > 1 and plan in measured:
+            others = ", ".join(f"{_time(s)} with {name}" for name, s in measured.items() if name != plan)
+            return f"{what}, {why}; measured {_time(measured[plan])} a step, {others}"
+        return f"{what}, {why}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, seconds of a step."""
+        return {
+            "asked": self.plan.asked or str(self.plan),
+            "plan": str(self.present),
+            "threads_allowed": self.plan.allowed or self.plan.threads,
+            "machine": {"name": self.profile.name, "measured": self.profile.measured or None},
+            "predicted_seconds": {str(p.plan): p.seconds for p in self.predictions},
+            "measured_seconds": self.measured,
+            "steps": {plan: steps for plan, steps, _ in self.records},
+            "sentence": self.sentence,
+        }
+
+    def __str__(self) -> str:
+        steps, measured = {plan: count for plan, count, _ in self.records}, self.measured
+        how = f"measured {self.profile.measured}" if self.profile.measured else "not measured yet"
+        lines = [
+            self.sentence,
+            f"machine: {self.profile.name}, {how}",
+            f"{'plan':<14}{'predicted':>12}{'measured':>12}{'steps':>10}",
+        ]
+        for found in self.predictions[:8]:
+            name = str(found.plan)
+            seconds = _time(measured[name]) if name in measured else ""
+            lines.append(f"{name:<14}{_time(found.seconds):>12}{seconds:>12}{steps.get(name, 0):>10,}")
+        return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    """Three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
