@@ -391,6 +391,14 @@ def own_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What tests keep is not the user's: data, the machine's profile, the last training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCHUSS_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20160)

@@ -154,5 +154,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_cache_dir_is_the_users(monkeypatch, tmp_path):
     from schuss.data.cache import cache_dir
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SCHUSS_CACHE_DIR")
     assert cache_dir().name.lower() == "schuss"
+    monkeypatch.setenv("SCHUSS_CACHE_DIR", str(tmp_path / "own"))
+    assert cache_dir() == tmp_path / "own"

@@ -167,7 +167,7 @@ class Trainer:
     def _report(self, rows: int) -> None:
         """How the steps are divided now, for the network and the log."""
         n = self.network
-        n.plan_report = PlanReport.of(self.engine, n, self.batch_size, rows, self.optimizer.solver)
+        n.plan_report = PlanReport.of(self.engine, n, self.batch_size, rows, self.optimizer.formula)
         if str(n.plan_report.present) != n.trained_plan:
             n.trained_plan = str(n.plan_report.present)
             _log.info("epoch %d: %s", self.epochs_done + 1, n.plan_report.sentence)

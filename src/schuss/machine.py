@@ -1,4 +1,4 @@
-"""The machine as Schuss sees it: cores that may be used, caches, instruction sets, BLAS, measured limits."""
+"""The machine as Schuss sees it: cores that may be used, caches, instruction sets, BLAS."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from . import _core, blas
 from .engine import chosen_isa
 from .plan import allowed_threads
 
-__all__ = ["cpu_name", "data_caches", "info", "measure", "summary"]
+__all__ = ["cpu_name", "data_caches", "summary"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LIBRARIES = ("schuss", "numpy", "scipy", "scikit-learn")
 
-#: Memory that each thread reads in the bandwidth test, in bytes: beyond the caches of common machines.
-_BANDWIDTH_BYTES = 256 * 2**20
 
 
 def summary() -> dict[str, Any]:
@@ -39,35 +37,6 @@ def summary() -> dict[str, Any]:
         "blas": blas.describe(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }
-
-
-def measure(threads: int, seconds: float = 0.4) -> dict[str, float]:
-    """Limits of `threads` threads, measured now.
-
-    Returns
-    -------
-    dict
-        peak_gflops_float32, peak_gflops_float64: fused multiply-adds that never leave the registers;
-        read_gb_per_second: reading memory, each thread its own; barrier_microseconds: meeting of the threads, awake.
-    """
-    isa = chosen_isa()
-    found = {
-        "peak_gflops_float32": _core.measure_peak(isa, threads, seconds, False) / 1e9,
-        "peak_gflops_float64": _core.measure_peak(isa, threads, seconds, True) / 1e9,
-        "read_gb_per_second": _core.measure_stream32(isa, "read", threads, _BANDWIDTH_BYTES // threads, seconds) / 1e9,
-    }
-    if threads > 1:
-        found["barrier_microseconds"] = _core.measure_barrier(threads, seconds / 4) * 1e6
-    return found
-
-
-def info(n_jobs: int | None = None) -> dict[str, Any]:
-    """`summary` and `measure` on one thread and on all that are allowed; takes two to three seconds."""
-    facts, threads = summary(), allowed_threads(n_jobs)
-    facts["measured_on_1_thread"] = measure(1)
-    if threads > 1:
-        facts[f"measured_on_{threads}_threads"] = measure(threads)
-    return facts
 
 
 def cpu_name() -> str:

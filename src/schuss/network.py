@@ -278,12 +278,12 @@ class Network:
 
     def plan_for(
         self, batch_size: int, text: str, threads: int, *, rows: int | None = None, epochs: int = 1,
-        solver: str = "sgd",
+        formula: str = "sgd",
     ) -> Plan:  # fmt: skip
         """The plan that `text` means for this network; see :func:`schuss.planner.choice.choose`."""
         return choose(
             text, threads=threads, layer_sizes=self.layer_sizes, batch_size=batch_size, rows=rows, epochs=epochs,
-            activation=self.activations, solver=solver, dtype=self.dtype.name,
+            activation=self.activations, formula=formula, dtype=self.dtype.name,
         )  # fmt: skip
 
     def _key(self, threads: int) -> Any:

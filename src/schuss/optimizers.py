@@ -25,6 +25,8 @@ __all__ = ["SOLVERS", "Optimizer"]
 
 SOLVERS = ("sgd", "adam", "adamw")
 
+#: In the order of their numbers in the native core (include/schuss/optimizer.hpp).
+_FORMULAS = ("sgd", "momentum", "nesterov", "adam")
 _ADAMW_DECAY = 0.01
 
 
@@ -87,14 +89,19 @@ class Optimizer:
                 raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
 
     @property
+    def formula(self) -> str:
+        """Name of the formula in the native core: sgd, momentum, nesterov or adam."""
+        if self.solver != "sgd":
+            return "adam"
+        return "sgd" if self.momentum == 0 else "nesterov" if self.nesterov else "momentum"
+
+    @property
     def native(self) -> tuple[int, float, float, float, float, float, float]:
         """Number of the formula in the native core, momentum or beta_1, beta_2, epsilon, alpha, weight_decay,
         clip_norm."""
         decay = self.weight_decay
         if decay is None:
             decay = _ADAMW_DECAY if self.solver == "adamw" else 0.0
-        if self.solver == "sgd":
-            kind, first = (0 if self.momentum == 0 else 2 if self.nesterov else 1), self.momentum
-        else:
-            kind, first = 3, self.beta_1
-        return kind, first, self.beta_2, self.epsilon, self.alpha, decay, self.clip_norm or math.inf
+        first = self.momentum if self.solver == "sgd" else self.beta_1
+        number, clip = _FORMULAS.index(self.formula), self.clip_norm or math.inf
+        return number, first, self.beta_2, self.epsilon, self.alpha, decay, clip

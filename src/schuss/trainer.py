@@ -191,7 +191,7 @@ def train(
     order, dropouts = (np.random.default_rng(None if seed is None else [seed, stream]) for stream in (1, 2))
     trainer = Trainer(
         network, optimizer, learning_rate, batch_size,
-        network.plan_for(batch_size, plan, threads, rows=rows, epochs=epochs, solver=solver),
+        network.plan_for(batch_size, plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula),
         order.permutation if shuffle else np.arange, schedule=rates, epochs=epochs,
         dropout=check.dropout(dropout, len(network.layer_sizes) - 2), seed=int(dropouts.integers(2**63)),
     )  # fmt: skip

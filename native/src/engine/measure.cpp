@@ -118,7 +118,7 @@ double measure_tile(const KernelTable<T>& kernels, index rows, index vectors, in
 }
 
 double measure_barrier(int threads, double seconds) {
-  constexpr int meetings = 1000;
+  constexpr int meetings = 100;  // few, so that a round is undisturbed on a busy machine too
   Team team(threads);
   Barrier& all = team.make_barrier(threads);
   double best = std::numeric_limits<double>::infinity();

@@ -112,9 +112,9 @@ def header(settings: Settings, parts: Parts, network: Network) -> list[str]:
     from schuss.trainer import training_memory
 
     assert settings.batch_size is not None
-    rows, epochs, solver = len(parts.train.data.X), settings.epochs, settings.optimizer.solver
+    rows, epochs, formula = len(parts.train.data.X), settings.epochs, settings.optimizer.formula
     plan = network.plan_for(
-        settings.batch_size, settings.plan, settings.threads, rows=rows, epochs=epochs, solver=solver
+        settings.batch_size, settings.plan, settings.threads, rows=rows, epochs=epochs, formula=formula
     )
     memory = training_memory(
         network.layer_sizes, plan, settings.optimizer, settings.batch_size, network.dtype, settings.isa

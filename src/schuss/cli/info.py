@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from schuss.cli._common import Failure, echo_json, echo_table, json_option, threads_option
+from schuss.cli._common import (
+    Failure,
+    check_can_write,
+    echo_columns,
+    echo_json,
+    echo_table,
+    json_option,
+    threads_option,
+)
 from schuss.cli._options import BATCH_SIZE
 from schuss.optimizers import SOLVERS
+
+if TYPE_CHECKING:
+    from schuss.planner.profile import Profile
 
 __all__ = ["info"]
 
@@ -48,37 +60,104 @@ def layer_sizes(_ctx: click.Context, _param: click.Parameter, value: str | None)
     show_default=True,
     help="With --memory.",
 )
+@click.option("--measure", is_flag=True, help="Measure anew, whatever is kept from before.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the roofline, with the last training's products on it: .png, .svg or .pdf (needs matplotlib).",
+)
+@click.option(
+    "--save-profile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the profile as JSON: `schuss plan --machine FILE` plans for this machine elsewhere.",
+)
 @threads_option
 @json_option
 @click.pass_context
 def info(
-    ctx: click.Context, /, as_json: bool, memory: tuple[int, ...] | None, threads: int | None, **options: Any
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    memory: tuple[int, ...] | None,
+    threads: int | None,
+    measure: bool,
+    plot: Path | None,
+    save_profile: Path | None,
+    **options: Any,
 ) -> None:
     """Show the machine as Schuss sees it.
 
-    Cores that may be used, caches, instruction sets, the BLAS and its threads, measured peak GFLOP/s and
-    memory bandwidth, the time of a barrier, versions.
+    Cores that may be used, caches, instruction sets, the BLAS and its threads, versions; and the profile that plans
+    are chosen by: the peak in registers and the kernels' GFLOP/s by register tile, the bandwidth of each cache and of
+    memory, the time of a barrier and of gathering a row, the BLAS's GFLOP/s. It is measured once, in two seconds, and
+    kept.
 
     With --memory 784-1024-10: the bytes that training would take, before any is taken.
     """
-    from schuss import machine
+    if memory is not None:
+        for name in ("measure", "plot", "save_profile"):
+            if _given(ctx, name):
+                raise click.UsageError(f"{_option(name)} cannot be had with --memory.")
+        facts = _memory(memory, threads, **options)
+        if as_json:
+            echo_json(facts)
+        else:
+            echo_table(rows(facts))
+        return
+    for name in options:
+        if _given(ctx, name):
+            raise click.UsageError(f"{_option(name)} belongs to --memory, which is not given.")
+    for file, option in ((plot, "--plot"), (save_profile, "--save-profile")):
+        if file is not None:
+            check_can_write(file, option)
 
-    if memory is None:
-        for name in options:
-            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')} belongs to --memory, which is not given.")
-    facts = machine.info(threads) if memory is None else _memory(memory, threads, **options)
+    from schuss import machine
+    from schuss.planner import last, probe
+
+    facts = machine.summary()
+    profile = probe.measure(threads) if measure else probe.current(threads)
+    if save_profile is not None:
+        profile.save(save_profile)
+    if plot is not None:
+        from schuss.planner.roofline import plot_roofline
+
+        plot_roofline(profile, last.load(), plot)
     if as_json:
-        echo_json(facts)
-    else:
-        echo_table(rows(facts))
+        echo_json(facts | {"profile": profile.as_dict()})
+        return
+    _echo(facts, profile)
+    written = {"plot": plot, "profile in": save_profile}
+    if any(written.values()):
+        click.echo()
+        echo_table([(name, str(file)) for name, file in written.items() if file is not None])
+
+
+def _echo(facts: dict[str, Any], profile: Profile) -> None:
+    """The machine and its profile as tables."""
+    from schuss.cli._profile_tables import profile_head, profile_tables
+
+    echo_table([*rows(facts), *profile_head(profile)])
+    for heading, (head, table) in profile_tables(profile).items():
+        click.echo(f"\n{heading}")
+        echo_columns(head, table)
+
+
+def _given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _memory(
     sizes: tuple[int, ...], threads: int | None, *, solver: str, batch_size: int, precision: str
 ) -> dict[str, Any]:
     from schuss.optimizers import Optimizer
-    from schuss.plan import allowed_threads, choose, n_parameters
+    from schuss.plan import allowed_threads, n_parameters
+    from schuss.planner.choice import choose
     from schuss.trainer import training_memory
 
     plan = choose("auto", threads=allowed_threads(threads), layer_sizes=sizes, batch_size=batch_size)

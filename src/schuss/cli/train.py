@@ -144,12 +144,16 @@ def trained(settings: Settings, parts: Parts, *, quiet: bool) -> dict[str, Any]:
     """Train a network, write it to its file and measure it on the test part."""
     from schuss.cli._progress import TrainingProgress
     from schuss.cli._training import described, header, new_network
+    from schuss.planner import last
 
     network = new_network(settings, parts.train)
     with TrainingProgress(settings.epochs, quiet=quiet) as progress:
         for line in header(settings, parts, network):
             progress.line(line)
         _run(settings, parts, network, progress)
+    assert settings.batch_size is not None
+    formula = settings.optimizer.formula
+    last.record(network, batch_size=settings.batch_size, rows=len(parts.train), formula=formula)
     history = network.history
     return {
         "data": described(parts),

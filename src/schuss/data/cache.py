@@ -1,12 +1,14 @@
-"""Where downloaded and generated data are kept."""
+"""Where downloaded, generated and measured data are kept."""
 
+import os
 from pathlib import Path
 
 __all__ = ["cache_dir"]
 
 
 def cache_dir() -> Path:
-    """Return the user's cache directory for Schuss; it need not exist yet."""
+    """Return the cache directory: SCHUSS_CACHE_DIR where set, else the user's for Schuss; it need not exist yet."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("schuss", appauthor=False)
+    own = os.environ.get("SCHUSS_CACHE_DIR")
+    return Path(own) if own else user_cache_path("schuss", appauthor=False)

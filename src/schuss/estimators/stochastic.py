@@ -297,7 +297,7 @@ def _new_trainer(
         clip_norm=model.clip_norm,
     )  # fmt: skip
     threads = allowed_threads(model.n_jobs)
-    plan = network.plan_for(batch, model.plan, threads, rows=rows, epochs=epochs, solver=model.solver)
+    plan = network.plan_for(batch, model.plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula)
     scale, cap = model._reported(network)
     trainer = Trainer(
         network, optimizer, model.learning_rate_init, batch, plan, schedule=_schedule(model), epochs=epochs,

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from ..plan import Plan
 from . import probe
-from .cost import Prediction, Workload, predict
+from .account import Prediction, Workload
+from .cost import predict
 from .profile import Profile
 
 __all__ = ["candidates", "choose", "profile_for"]
@@ -64,7 +65,7 @@ def choose(
     rows: int | None = None,
     epochs: int = 1,
     activation: str | Sequence[str] = "relu",
-    solver: str = "sgd",
+    formula: str = "sgd",
     dtype: str = "float32",
 ) -> Plan:
     """The plan that `text` names, or, where it leaves the choice open, the one predicted to be the fastest.
@@ -84,7 +85,7 @@ def choose(
     epochs : int, default 1
     activation : str or sequence of str, default "relu"
         Of the hidden layers; of several the first counts.
-    solver, dtype : str
+    formula, dtype : str
         As in :class:`Workload`.
 
     Raises
@@ -95,7 +96,7 @@ def choose(
     plan = Plan.parse(text, threads)
     if plan is None:
         name = activation if isinstance(activation, str) else next(iter(activation), "relu")
-        work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, solver, dtype)
+        work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, formula, dtype)
         plan = _chosen(text == "predict", threads, work, epochs if rows else 0)
     return replace(plan, asked=text, allowed=threads)
 

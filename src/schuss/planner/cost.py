@@ -7,144 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ..plan import Plan, flops_per_example
+from ..plan import Plan
+from .account import Account, Constants, Prediction, Workload
+from .other_kernels import predict_other
 from .profile import Profile
 
-__all__ = ["Prediction", "Workload", "predict"]
+__all__ = ["NativeStep", "predict"]
 
 #: Of the native step (native/src/engine/native_step.cpp): rows that go through the layers together, inputs of a tile of
 #: weights, the longest chain summed at once, examples from which a sum is cut into blocks, and the blocks.
 BLOCK_ROWS, TILE_INPUTS, DEPTH_BLOCK, LONG_BATCH, SUM_BLOCK = 512, 64, 1024, 1024, 128
 #: Of the loss (native/src/kernels/row_sum.inl): outputs up to which a vector holds a column of several rows.
 ACROSS = 16
-#: Vectors of parameters and state that an update reads and writes.
-STREAMS = {"sgd": 1, "momentum": 2, "nesterov": 2, "adam": 3, "adamw": 3}
 
 
-@dataclass(frozen=True)
-class Constants:
-    """What no probe measures, in cycles; fitted to trainings (benchmarks/planner.py --fit)."""
+class NativeStep(Account):
+    """The native step: propagation split over examples, a barrier, the update split over the weights, a barrier."""
 
-    call: float = 60.0  # a panel of a product, a block of rows: call, prologue, epilogue
-    weight_tile: float = 150.0  # a tile of W in the update: claim, sums, calls
-    update: float = 3.0  # sgd on a vector of weights; Adam: `adam`
-    adam: float = 40.0
-    transpose: float = 6.0  # a vector of the transposed copy
-    derivative: float = 3.0  # a vector of delta
-    output_row: float = (
-        100.0  # loss and first delta of an example taken by itself, of each of its outputs, and of
-    )
-    output_column: float = 1.5  # a vector of them
-    output_vector: float = 60.0
-    output_across: float = 40.0  # of a vector of examples' outputs, where there are few
-    bias_row: float = 4.0  # a row of a panel in the bias's sum
-    row: float = 10.0  # an example, beside fetching it: targets, loss, weights
-    step: float = 900.0  # a step: rates, batch, clock
-    overlap: float = 0.3  # share of the shorter of computing and moving that is not hidden
-    meeting: float = 800.0  # what a barrier costs beyond its own time: the late one, cold lines
-    exchange: float = 1.0  # bytes that another core wrote, in bytes of the shared level
-    spread: float = 0.02  # loss to uneven shares
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What is trained.
-
-    Parameters
-    ----------
-    layer_sizes : sequence of int, (n_0, ..., n_L)
-    batch_size : int, default 128
-    rows : int, default 50,000
-        Examples of an epoch.
-    activation : str, default "relu"
-        Of the hidden layers.
-    solver : str, default "sgd"
-    dtype : {"float32", "float64"}, default "float32"
-    """
-
-    layer_sizes: tuple[int, ...]
-    batch_size: int = 128
-    rows: int = 50_000
-    activation: str = "relu"
-    solver: str = "sgd"
-    dtype: str = "float32"
-
-    @property
-    def word(self) -> int:
-        return 8 if self.dtype == "float64" else 4
-
-    @property
-    def flops(self) -> float:
-        """Of one step."""
-        return float(flops_per_example(self.layer_sizes) * self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Of an epoch."""
-        return -(-self.rows // self.batch_size)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a step is predicted to take.
-
-    Parameters
-    ----------
-    work : Workload
-    plan : Plan
-    parts : dict of str to float
-        Seconds by what bounds them: arithmetic, cache, memory, barriers, overhead.
-    peak : float
-        FLOP/s of the threads that the plan uses, in registers.
-    bytes : float
-        Through caches and memory, in a step.
-    """
-
-    work: Workload
-    plan: Plan
-    parts: dict[str, float] = field(repr=False)
-    peak: float
-    bytes: float
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.parts.values())
-
-    @property
-    def bound(self) -> str:
-        """The part that takes longest."""
-        return max(self.parts, key=lambda name: self.parts[name])
-
-    @property
-    def gflops(self) -> float:
-        return self.work.flops / self.seconds / 1e9
-
-    @property
-    def share_of_peak(self) -> float:
-        return self.work.flops / self.seconds / self.peak
-
-    @property
-    def epoch_seconds(self) -> float:
-        return self.seconds * self.work.rows / self.work.batch_size
-
-
-class _Step:
-    """The native step of one plan on one machine."""
-
-    def __init__(self, work: Workload, plan: Plan, profile: Profile, constants: Constants) -> None:
-        self.work, self.plan, self.profile, self.k = work, plan, profile, constants
-        self.lanes, self.panel_vectors, self.tile_rows = profile.shape[work.dtype]
-        self.cycle = profile.cycle
+    def __init__(
+        self, work: Workload, plan: Plan, profile: Profile, constants: Constants | None = None
+    ) -> None:
+        super().__init__(work, plan, profile, constants or Constants())
         self.layers = list(pairwise(work.layer_sizes))
         self.share = -(-work.batch_size // plan.examples)  # examples of the largest group
-        self.arithmetic = self.overhead = 0.0
-        self.moved = {"cache": 0.0, "memory": 0.0}
-        self.bytes = 0.0
-
-    # ---- arithmetic ------------------------------------------------------------------------------
 
     def vectors(self, n: int) -> int:
         return -(-n // self.lanes)
@@ -183,63 +70,15 @@ class _Step:
             total += panels * (tiles + self.k.call * self.cycle)
         return total * part
 
-    # ---- bytes -----------------------------------------------------------------------------------
-
-    def move(self, total: float, footprint: float, shared: float, kind: str) -> tuple[float, str]:
-        """Seconds in which a thread moves `total` bytes, of a set of `footprint` that it goes through again and again;
-        all threads together go through `shared`. And the level that takes most of them."""
-        threads, left, seconds, worst, most = self.plan.threads, total, 0.0, "cache", 0.0
-        self.bytes += total * threads
-        for level in self.profile.levels:
-            together = level.shared_by > 1
-            room = level.bytes * -(-threads // level.shared_by) if together else level.bytes
-            size = shared if together else footprint
-            # of what is gone through in turn little stays once it does not fit
-            held = 1.0 if not level.bytes or size <= room else max(0.0, 1 - 2 * (size - room) / room)
-            rates = level.read if kind == "read" else level.update
-            took = left * held / (self.profile.rate(rates, threads) / threads)
-            if took > most:
-                worst, most = "cache" if level.bytes else "memory", took
-            seconds += took
-            left *= 1 - held
-        return seconds, worst
-
-    def phase(self, computing: float, moving: float, level: str) -> None:
-        """Computing and moving at once: the longer, and what is not hidden of the shorter."""
-        seconds = max(computing, moving) + self.k.overlap * min(computing, moving)
-        self.arithmetic += computing
-        self.moved[level] += seconds - computing
-
-    # ---- the step --------------------------------------------------------------------------------
-
     def run(self) -> Prediction:
-        work, k, cycle = self.work, self.k, self.cycle
-        threads = self.plan.threads
+        threads, members = self.plan.threads, self.plan.matrix
         self.sizes()
         self.propagate()
         self.update()
-        syncs = 0
-        if self.plan.matrix > 1:
-            syncs = -(-self.share // BLOCK_ROWS) * (2 * len(self.layers) + 1)
-        barriers = 0.0
-        if threads > 1:
-            barriers = 2 * self.meeting(threads) + syncs * self.meeting(self.plan.matrix)
-        self.overhead += k.step * cycle
-        parts = {
-            "arithmetic": self.arithmetic,
-            "cache": self.moved["cache"],
-            "memory": self.moved["memory"],
-            "barriers": barriers,
-            "overhead": self.overhead,
-        }
-        peak = self.profile.rate(self.profile.peak[work.dtype], threads)
-        return Prediction(work, self.plan, parts, peak, self.bytes)
-
-    def meeting(self, threads: int) -> float:
-        """Seconds of a barrier with what goes with it: the more meet, the later the last one is."""
-        if threads == 1:
-            return 0.0
-        return self.profile.barrier_seconds(threads) + self.k.meeting * self.cycle * math.log2(threads)
+        together = -(-self.share // BLOCK_ROWS) * (2 * len(self.layers) + 1) if members > 1 else 0
+        self.barriers = 2 * self.meeting(threads) + together * self.meeting(members)
+        self.overhead += self.k.step * self.cycle
+        return self.prediction()
 
     def sizes(self) -> None:
         """Bytes of what a step goes through: the weights, their state, the activations of one group's block."""
@@ -248,7 +87,7 @@ class _Step:
         turned = sum(self.vectors(a) * self.lanes * b for a, b in self.layers[1:])
         self.weights = word * sum(padded)
         self.both = self.weights + word * turned  # and the transposed copies
-        self.state = word * sum(padded) * STREAMS[self.work.solver] + word * turned
+        self.state = word * sum(padded) * self.streams + word * turned
         width = sum(self.vectors(n) * self.lanes for n in self.work.layer_sizes)
         self.activations = word * 2 * width * self.work.batch_size
         self.all = self.state + self.activations
@@ -298,7 +137,7 @@ class _Step:
         work, k, cycle, threads = self.work, self.k, self.cycle, self.plan.threads
         batch = work.batch_size
         block = batch if batch <= LONG_BATCH else SUM_BLOCK
-        adam = work.solver.startswith("adam")
+        adam = work.formula == "adam"
         vector = (k.adam if adam else k.update) * cycle
         computing = tiles = 0.0
         for number, (inputs, outputs) in enumerate(self.layers, start=1):
@@ -316,10 +155,7 @@ class _Step:
             rounds = largest
         footprint = self.all / threads
         moving, level = self.move(2 * self.state / threads, footprint, self.all, "update")
-        reading, _ = self.move(
-            self.activations / 2 * max(1, len(self.layers)) / threads / max(1, len(self.layers)), footprint, self.all,
-            "read",
-        )  # fmt: skip
+        reading, _ = self.move(self.activations / 2 / threads, footprint, self.all, "read")
         self.phase(rounds * (1 + k.spread * (threads > 1)), moving + reading, level)
 
     def tile_sums(self, inputs: int, vectors: int, filled: int, batch: int, block: int) -> float:
@@ -339,4 +175,6 @@ class _Step:
 
 def predict(work: Workload, plan: Plan, profile: Profile, constants: Constants | None = None) -> Prediction:
     """What a step of `work` under `plan` takes on a machine."""
-    return _Step(work, plan, profile, constants or Constants()).run()
+    if plan.kernels == "native":
+        return NativeStep(work, plan, profile, constants).run()
+    return predict_other(work, plan, profile)

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..plan import Plan
+from .account import Prediction, Workload
 from .choice import candidates, profile_for
-from .cost import Prediction, Workload, predict
+from .cost import predict
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ class PlanReport:
     records: tuple[tuple[str, int, float], ...] = ()
 
     @classmethod
-    def of(cls, engine: CpuEngine, network: Network, batch_size: int, rows: int, solver: str) -> PlanReport:
+    def of(cls, engine: CpuEngine, network: Network, batch_size: int, rows: int, formula: str) -> PlanReport:
         """On the steps that `engine` has taken for `network`."""
         hidden = network.activations[0] if len(network.activations) > 1 else "identity"
-        work = Workload(network.layer_sizes, batch_size, rows, hidden, solver, network.dtype.name)
+        work = Workload(network.layer_sizes, batch_size, rows, hidden, formula, network.dtype.name)
         records = tuple((str(cut), steps, seconds) for cut, steps, seconds in engine.records())
         return cls(engine.plan, engine.present, work, records)
 

@@ -1,0 +1,178 @@
+"""What is predicted, and adding it up: computing, bytes through the levels of the machine, barriers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..plan import Plan, flops_per_example
+from .profile import Profile
+
+__all__ = ["STREAMS", "Account", "Constants", "Prediction", "Workload"]
+
+#: Vectors of parameters and state that an update reads and writes.
+STREAMS = {"sgd": 1, "momentum": 2, "nesterov": 2, "adam": 3}
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What no probe measures, in cycles; fitted to trainings (benchmarks/planner.py --fit)."""
+
+    call: float = 60.0  # a panel of a product, a block of rows: call, prologue, epilogue
+    weight_tile: float = 150.0  # a tile of W in the update: claim, sums, calls
+    update: float = 3.0  # sgd on a vector of weights; Adam: `adam`
+    adam: float = 40.0
+    transpose: float = 6.0  # a vector of the transposed copy
+    derivative: float = 3.0  # a vector of delta
+    output_row: float = (
+        100.0  # loss and first delta of an example taken by itself, of each of its outputs, and of
+    )
+    output_column: float = 1.5  # a vector of them
+    output_vector: float = 60.0
+    output_across: float = 40.0  # of a vector of examples' outputs, where there are few
+    bias_row: float = 4.0  # a row of a panel in the bias's sum
+    row: float = 10.0  # an example, beside fetching it: targets, loss, weights
+    step: float = 900.0  # a step: rates, batch, clock
+    overlap: float = 0.3  # share of the shorter of computing and moving that is not hidden
+    meeting: float = 800.0  # what a barrier costs beyond its own time: the late one, cold lines
+    exchange: float = 1.0  # bytes that another core wrote, in bytes of the shared level
+    spread: float = 0.02  # loss to uneven shares
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int, (n_0, ..., n_L)
+    batch_size : int, default 128
+    rows : int, default 50,000
+        Examples of an epoch.
+    activation : str, default "relu"
+        Of the hidden layers.
+    formula : {"sgd", "momentum", "nesterov", "adam"}, default "sgd"
+        Of the optimizer.
+    dtype : {"float32", "float64"}, default "float32"
+    """
+
+    layer_sizes: tuple[int, ...]
+    batch_size: int = 128
+    rows: int = 50_000
+    activation: str = "relu"
+    formula: str = "sgd"
+    dtype: str = "float32"
+
+    @property
+    def word(self) -> int:
+        return 8 if self.dtype == "float64" else 4
+
+    @property
+    def flops(self) -> float:
+        """Of one step."""
+        return float(flops_per_example(self.layer_sizes) * self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return -(-self.rows // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a step is predicted to take.
+
+    Parameters
+    ----------
+    work : Workload
+    plan : Plan
+    parts : dict of str to float
+        Seconds by what bounds them: arithmetic, cache, memory, barriers, overhead.
+    peak : float
+        FLOP/s of the threads that the plan uses, in registers.
+    bytes : float
+        Through caches and memory, in a step.
+    """
+
+    work: Workload
+    plan: Plan
+    parts: dict[str, float] = field(repr=False)
+    peak: float
+    bytes: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def bound(self) -> str:
+        """The part that takes longest."""
+        return max(self.parts, key=lambda name: self.parts[name])
+
+    @property
+    def gflops(self) -> float:
+        return self.work.flops / self.seconds / 1e9
+
+    @property
+    def share_of_peak(self) -> float:
+        return self.work.flops / self.seconds / self.peak
+
+    @property
+    def epoch_seconds(self) -> float:
+        return self.seconds * self.work.rows / self.work.batch_size
+
+
+class Account:
+    """Adds up the seconds of a step under one plan on one machine, by what bounds them."""
+
+    def __init__(self, work: Workload, plan: Plan, profile: Profile, constants: Constants) -> None:
+        self.work, self.plan, self.profile, self.k = work, plan, profile, constants
+        self.lanes, self.panel_vectors, self.tile_rows = profile.shape[work.dtype]
+        self.cycle = profile.cycle
+        self.streams = STREAMS[work.formula]
+        self.arithmetic = self.overhead = self.barriers = 0.0
+        self.moved = {"cache": 0.0, "memory": 0.0}
+        self.bytes = 0.0
+
+    def move(self, total: float, footprint: float, shared: float, kind: str) -> tuple[float, str]:
+        """Seconds in which a thread moves `total` bytes, of a set of `footprint` that it goes through again and again;
+        all threads together go through `shared`. And the level that takes most of them."""
+        threads, left, seconds, worst, most = self.plan.threads, total, 0.0, "cache", 0.0
+        self.bytes += total * threads
+        for level in self.profile.levels:
+            together = level.shared_by > 1
+            room = level.bytes * -(-threads // level.shared_by) if together else level.bytes
+            size = shared if together else footprint
+            # of what is gone through in turn little stays once it does not fit
+            held = 1.0 if not level.bytes or size <= room else max(0.0, 1 - 2 * (size - room) / room)
+            rates = level.read if kind == "read" else level.update
+            took = left * held / (self.profile.rate(rates, threads) / threads)
+            if took > most:
+                worst, most = "cache" if level.bytes else "memory", took
+            seconds += took
+            left *= 1 - held
+        return seconds, worst
+
+    def phase(self, computing: float, moving: float, level: str) -> None:
+        """Computing and moving at once: the longer, and what is not hidden of the shorter."""
+        seconds = max(computing, moving) + self.k.overlap * min(computing, moving)
+        self.arithmetic += computing
+        self.moved[level] += seconds - computing
+
+    def meeting(self, threads: int) -> float:
+        """Seconds of a barrier with what goes with it: the more meet, the later the last one is."""
+        if threads == 1:
+            return 0.0
+        return self.profile.barrier_seconds(threads) + self.k.meeting * self.cycle * math.log2(threads)
+
+    def prediction(self) -> Prediction:
+        """All that was added up."""
+        parts = {
+            "arithmetic": self.arithmetic,
+            "cache": self.moved["cache"],
+            "memory": self.moved["memory"],
+            "barriers": self.barriers,
+            "overhead": self.overhead,
+        }
+        peak = self.profile.rate(self.profile.peak[self.work.dtype], self.plan.threads)
+        return Prediction(self.work, self.plan, parts, peak, self.bytes)
