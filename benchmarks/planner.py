@@ -41,7 +41,7 @@ from schuss.planner.profile import Profile
 FIT_SEED, CHECK_SEED = 1, 2
 #: Of one step, in floating-point operations: a second on a core, and what all its arrays may take, in bytes.
 MOST_FLOPS, MOST_BYTES = 2e11, 2e9
-WINDOWS, SECONDS = 11, 0.02
+WINDOWS, SECONDS = 15, 0.012
 
 
 def draw(seed: int, count: int) -> list[Workload]:

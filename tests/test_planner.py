@@ -195,6 +195,7 @@ def test_rates_between_and_beyond_what_was_measured():
 @pytest.fixture
 def kept(monkeypatch, tmp_path):
     """An empty folder for profiles, and how often the machine was measured."""
+    monkeypatch.setattr(probe, "processors", lambda: (CORES, CORES))
     monkeypatch.setattr(probe, "cache_dir", lambda: tmp_path / "schuss")
     found = []
 
@@ -220,6 +221,19 @@ def test_the_machine_is_measured_once(kept):
     probe._of_this_process.clear()
     assert probe.current(CORES) == profile
     assert len(measured) == 3
+
+
+def test_more_threads_than_processors_are_no_use(kept, monkeypatch):
+    _, measured = kept
+    probe.current(1000)
+    probe.current(CORES)
+    assert measured == [CORES]
+    for profile in (probe.current(1000), probe.assumed(1000)):
+        monkeypatch.setattr(choice, "profile_for", lambda threads, seconds=None, profile=profile: profile)
+        choice._chosen.cache_clear()
+        plan = choose("auto", threads=1000, layer_sizes=(4096, 4096, 4096), batch_size=4096)
+        assert (plan.threads, plan.allowed) == (CORES, 1000)
+    choice._chosen.cache_clear()
 
 
 def test_a_busy_machine_is_not_kept(kept, monkeypatch):

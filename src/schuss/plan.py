@@ -15,7 +15,7 @@ import joblib
 from . import _core, blas
 from .errors import PlanError
 
-__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "flops_per_example", "n_parameters"]
+__all__ = ["ALIASES", "KERNELS", "Plan", "allowed_threads", "flops_per_example", "n_parameters", "processors"]
 
 #: Kernels -> number in the native core (src/engine/engine.hpp).
 KERNELS = {"naive": 0, "gemv": 1, "gemm": 2, "native": 3}
@@ -108,7 +108,7 @@ class Plan:
             blas.check_threads(self.examples, self.matrix, str(self))
 
 
-def _processors() -> tuple[int, int]:
+def processors() -> tuple[int, int]:
     """Processors that affinity and the cgroup's quota allow, and how many of them are cores of their own."""
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     return _counted(frozenset(affinity), os.environ.get("LOKY_MAX_CPU_COUNT"))
@@ -147,13 +147,13 @@ def _wished_threads(n_jobs: int | None) -> int:
     if n_jobs is None:
         text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
         if not text:
-            return _processors()[1]
+            return processors()[1]
         if not text.isdecimal() or int(text) < 1:
             raise ValueError(f"OMP_NUM_THREADS must be a positive integer, got {text!r}")
         return int(text)
     if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__") or n_jobs == 0:
         raise ValueError(f"n_jobs must be None or a non-zero integer, got {n_jobs!r}")
-    return int(n_jobs) if n_jobs > 0 else max(1, _processors()[0] + 1 + int(n_jobs))
+    return int(n_jobs) if n_jobs > 0 else max(1, processors()[0] + 1 + int(n_jobs))
 
 
 def flops_per_example(layer_sizes: Sequence[int]) -> int:

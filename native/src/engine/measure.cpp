@@ -135,7 +135,7 @@ double measure_barrier(int threads, double seconds) {
 
 template <class T>
 double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, index bytes, double seconds) {
-  const index block = 8 * kernels.lanes;
+  const index block = 64 * kernels.lanes;  // a gradient that stays in the first-level cache
   const index words = std::max(bytes / static_cast<index>(sizeof(T)) / block, index{1}) * block;
   const Buffer<T> gradient = filled<T>(block);
   std::vector<Buffer<T>> memory(static_cast<std::size_t>(threads));
@@ -151,33 +151,6 @@ double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, i
     };
     return (kind == Stream::update ? 2.0 : 1.0) * sizeof(T) * static_cast<double>(words) * passes(pass);
   });
-}
-
-template <class T>
-double measure_exchange(const KernelTable<T>& kernels, index bytes, double seconds) {
-  const index block = 8 * kernels.lanes;
-  const index words = std::max(bytes / static_cast<index>(sizeof(T)) / block, index{1}) * block;
-  constexpr int turns = 100;
-  Team team(2);
-  Barrier& both = team.make_barrier(2);
-  Buffer<T> memory[2] = {filled<T>(words), filled<T>(words)};
-  double best = std::numeric_limits<double>::infinity();
-  const auto begin = Clock::now();
-  do {
-    double took[2] = {};
-    team.run([&](int t) {
-      for (int i = 0; i < turns; ++i) {
-        std::fill_n(memory[t].data(), words, static_cast<T>(i));
-        both.wait();
-        const auto start = Clock::now();
-        keep(kernels.read(words, memory[1 - t].data()));
-        took[t] += elapsed(start);
-        both.wait();
-      }
-    });
-    best = std::min(best, std::max(took[0], took[1]) / turns);
-  } while (elapsed(begin) < seconds);
-  return sizeof(T) * static_cast<double>(words) / best;
 }
 
 template <class T>
@@ -214,7 +187,6 @@ double measure_activation(const KernelTable<T>& kernels, Activation function, do
   template double measure_product<T>(const KernelTable<T>&, ProductKind, index, index, index, double); \
   template double measure_tile<T>(const KernelTable<T>&, index, index, index, double);                 \
   template double measure_stream<T>(const KernelTable<T>&, Stream, int, index, double);                \
-  template double measure_exchange<T>(const KernelTable<T>&, index, double);                           \
   template double measure_gather<T>(const KernelTable<T>&, index, index, double);                      \
   template double measure_activation<T>(const KernelTable<T>&, Activation, double);
 SCHUSS_MEASURES(float)

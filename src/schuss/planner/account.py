@@ -20,8 +20,8 @@ class Constants:
 
     call: float = 60.0  # a panel of a product, a block of rows: call, prologue, epilogue
     weight_tile: float = 150.0  # a tile of W in the update: claim, sums, calls
-    update: float = 3.0  # sgd on a vector of weights; Adam: `adam`
-    adam: float = 40.0
+    stream: float = 0.8  # bytes of the optimizer's state, in bytes of plain descent's stream
+    scatter: float = 1.5  # bytes of the transposed copy, in bytes written one after the other
     transpose: float = 6.0  # a vector of the transposed copy
     derivative: float = 3.0  # a vector of delta
     output_row: float = (
@@ -33,10 +33,11 @@ class Constants:
     bias_row: float = 4.0  # a row of a panel in the bias's sum
     row: float = 10.0  # an example, beside fetching it: targets, loss, weights
     step: float = 900.0  # a step: rates, batch, clock
-    overlap: float = 0.3  # share of the shorter of computing and moving that is not hidden
     meeting: float = 800.0  # what a barrier costs beyond its own time: the late one, cold lines
     exchange: float = 1.0  # bytes that another core wrote, in bytes of the shared level
     spread: float = 0.02  # loss to uneven shares
+    far: float = 1.2  # bytes of memory, in bytes of its streams, which are longer
+    room: float = 0.5  # share of a cache that what is gone through in turn can have
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,13 @@ class Account:
         self.bytes += total * threads
         for level in self.profile.levels:
             together = level.shared_by > 1
-            room = level.bytes * -(-threads // level.shared_by) if together else level.bytes
+            room = self.k.room * level.bytes * (-(-threads // level.shared_by) if together else 1)
             size = shared if together else footprint
             # of what is gone through in turn little stays once it does not fit
-            held = 1.0 if not level.bytes or size <= room else max(0.0, 1 - 2 * (size - room) / room)
+            held = 1.0 if not level.bytes or size <= room else (room / size) ** 2
             rates = level.read if kind == "read" else level.update
             took = left * held / (self.profile.rate(rates, threads) / threads)
+            took *= 1.0 if level.bytes else self.k.far
             if took > most:
                 worst, most = "cache" if level.bytes else "memory", took
             seconds += took
@@ -154,10 +156,9 @@ class Account:
         return seconds, worst
 
     def phase(self, computing: float, moving: float, level: str) -> None:
-        """Computing and moving at once: the longer, and what is not hidden of the shorter."""
-        seconds = max(computing, moving) + self.k.overlap * min(computing, moving)
+        """Computing, and waiting for what is moved: little of it is hidden."""
         self.arithmetic += computing
-        self.moved[level] += seconds - computing
+        self.moved[level] += moving
 
     def meeting(self, threads: int) -> float:
         """Seconds of a barrier with what goes with it: the more meet, the later the last one is."""

@@ -103,10 +103,12 @@ def choose(
 
 @lru_cache(maxsize=64)
 def _chosen(fixed: bool, threads: int, work: Workload, epochs: int) -> Plan:
-    found = candidates(work, profile_for(threads), threads)
+    profile = profile_for(threads)
+    found = candidates(work, profile, min(threads, profile.cores))
     seconds = found[0].epoch_seconds * epochs
     if seconds > WORTH_MEASURING:
-        found = candidates(work, profile_for(threads, seconds), threads)
+        profile = profile_for(threads, seconds)
+        found = candidates(work, profile, min(threads, profile.cores))
     best = found[0]
     if fixed:
         return best.plan

@@ -137,14 +137,13 @@ class NativeStep(Account):
         work, k, cycle, threads = self.work, self.k, self.cycle, self.plan.threads
         batch = work.batch_size
         block = batch if batch <= LONG_BATCH else SUM_BLOCK
-        adam = work.formula == "adam"
-        vector = (k.adam if adam else k.update) * cycle
         computing = tiles = 0.0
         for number, (inputs, outputs) in enumerate(self.layers, start=1):
             per_panel = -(-inputs // TILE_INPUTS)
             for panels, vectors, filled in self.panels(outputs):
                 one = self.tile_sums(inputs, vectors, filled, batch, block)
-                one += inputs * vectors * (vector + (k.transpose * cycle if number > 1 else 0.0))
+                if number > 1:
+                    one += inputs * vectors * k.transpose * cycle
                 one += per_panel * k.weight_tile * cycle + batch * max(vectors, k.bias_row) * cycle
                 computing += panels * one
                 tiles += panels * per_panel
@@ -154,7 +153,9 @@ class NativeStep(Account):
         if tiles < threads:
             rounds = largest
         footprint = self.all / threads
-        moving, level = self.move(2 * self.state / threads, footprint, self.all, "update")
+        turned = self.both - self.weights
+        written = 2 * (self.weights * (1 + k.stream * (self.streams - 1)) + k.scatter * turned)
+        moving, level = self.move(written / threads, footprint, self.all, "update")
         reading, _ = self.move(self.activations / 2 / threads, footprint, self.all, "read")
         self.phase(rounds * (1 + k.spread * (threads > 1)), moving + reading, level)
 

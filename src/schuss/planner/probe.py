@@ -20,7 +20,7 @@ from ..activations import ACTIVATIONS
 from ..data.cache import cache_dir
 from ..engine import chosen_isa
 from ..errors import PlanError
-from ..plan import allowed_threads
+from ..plan import allowed_threads, processors
 from .profile import Blas, Gather, Level, Profile
 
 __all__ = ["assumed", "cached", "current", "measure"]
@@ -47,15 +47,20 @@ def current(threads: int | None = None) -> Profile:
     Parameters
     ----------
     threads : int or None, default None
-        As n_jobs; see :func:`schuss.plan.allowed_threads`.
+        As n_jobs; see :func:`schuss.plan.allowed_threads`. No more than processors are used.
     """
-    count = allowed_threads(threads)
+    count = _useful(allowed_threads(threads))
     found = cached(count)
     if found is None:
         found = _of_this_process[_path(count)] = measure(count)
         if not busy(found):
             _keep(found, count)
     return found
+
+
+def _useful(threads: int) -> int:
+    """More threads than processors only wait for each other."""
+    return min(threads, processors()[0])
 
 
 def busy(profile: Profile) -> bool:
@@ -67,7 +72,7 @@ def busy(profile: Profile) -> bool:
 
 def cached(threads: int) -> Profile | None:
     """The profile kept from before, if there is one for this machine, its cores, instruction set and versions."""
-    path = _path(threads)
+    path = _path(_useful(threads))
     if path not in _of_this_process:
         try:
             _of_this_process[path] = Profile.load(path)
@@ -99,6 +104,7 @@ def assumed(threads: int) -> Profile:
     """What is known of this machine without measuring: its caches and instruction set, at an ordinary clock."""
     isa = chosen_isa()
     shape = _shape(isa)
+    threads = _useful(threads)
     cores = min(threads, _core.physical_cores())
     peak = {}
     for dtype, (lanes, _, _) in shape.items():
@@ -115,7 +121,7 @@ def assumed(threads: int) -> Profile:
 
 def measure(threads: int | None = None) -> Profile:
     """Measure now, on one thread and on all that are allowed, two and half of them among them."""
-    count = allowed_threads(threads)
+    count = _useful(allowed_threads(threads))
     isa, shape = chosen_isa(), _shape(chosen_isa())
     numbers = sorted({1, min(2, count), max(1, count // 2), count})
     peak = {dtype: _by_threads(numbers, partial(_peak, isa, dtype)) for dtype in shape}

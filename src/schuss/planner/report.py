@@ -56,7 +56,7 @@ class PlanReport:
     @cached_property
     def predictions(self) -> list[Prediction]:
         """Of every plan of the same kernels, the fastest first."""
-        threads = max(self.plan.allowed, self.plan.threads)
+        threads = max(min(self.plan.allowed, self.profile.cores), self.plan.threads)
         return candidates(self.work, self.profile, threads, self.plan.kernels)
 
     @property
