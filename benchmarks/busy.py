@@ -16,11 +16,12 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
-import measure
-from work import named
+import common
 
 from schuss.errors import SchussError
 from schuss.plan import allowed_threads
+from schuss.study import measure
+from schuss.study.work import named
 
 #: A busy process ends by itself after so many seconds, whatever happens to this one.
 FUSE = 300
@@ -53,9 +54,9 @@ def run(names: list[str], rows: int, loops: int, rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             for name, worker in workers.items():
                 measure.pause()
-                found[name]["quiet"].append(worker.ask("epoch", 0)["seconds"])
+                found[name]["quiet"].append(worker.ask("epoch")["seconds"])
                 with busy_loops(loops):
-                    found[name]["busy"].append(worker.ask("epoch", 0)["seconds"])
+                    found[name]["busy"].append(worker.ask("epoch")["seconds"])
     return {"work": work.as_dict(), "loops": loops, "epoch_seconds": found}
 
 
@@ -65,7 +66,7 @@ def report(result: dict[str, Any]) -> str:
         quiet, busy = median(found["quiet"]), median(found["busy"])
         spread = f"{min(found['busy']):.3f} to {max(found['busy']):.3f}"
         rows.append([name, f"{quiet:.3f}", f"{busy:.3f}", spread, f"{busy / quiet:.2f}"])
-    return measure.table(["", "quiet s/epoch", "busy", "busy, from to", "busy / quiet"], rows)
+    return common.table(["", "quiet s/epoch", "busy", "busy, from to", "busy / quiet"], rows)
 
 
 def main() -> None:
@@ -78,13 +79,13 @@ def main() -> None:
     o = parser.parse_intermixed_args()
     try:
         names = o.implementations or ["schuss", "torch", "jax"]
-        names = measure.usable(names, named("net-2h"), named=bool(o.implementations))
-        print(measure.header(f"net-2h, batch 128, {o.rows:,} examples, beside {o.loops} busy loops"))
+        names = common.usable(names, named("net-2h"), named=bool(o.implementations))
+        print(common.header(f"net-2h, batch 128, {o.rows:,} examples, beside {o.loops} busy loops"))
         result = run(names, o.rows, o.loops, o.rounds)
     except SchussError as error:
         sys.exit(f"busy.py: {error}")
     print(report(result))
-    measure.write(o.json, {**measure.machine(), **result})
+    common.write(o.json, {**common.machine(), **result})
 
 
 if __name__ == "__main__":

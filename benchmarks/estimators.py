@@ -23,8 +23,10 @@ from itertools import cycle, islice, pairwise
 from statistics import median
 from typing import Any
 
-import measure
+import common
 import numpy as np
+
+from schuss.study import measure
 
 Array = Any
 LIBRARIES = ("schuss", "sklearn")
@@ -124,7 +126,7 @@ def fit(names: Sequence[str], seeds: int) -> dict[str, Any]:
         ]
         ratio = median(b / a for a, b in zip(ours["seconds"], theirs["seconds"], strict=True))
         print(f"{kind}() on {name}, {X.shape[0]:,} x {X.shape[1]} {X.dtype}: {ratio:.1f} times as fast")
-        print(measure.table(["", "seconds", "epochs", "test score"], rows), end="\n\n", flush=True)
+        print(common.table(["", "seconds", "epochs", "test score"], rows), end="\n\n", flush=True)
     return found
 
 
@@ -145,7 +147,7 @@ def search(rounds: int) -> dict[str, Any]:
             times.append(seconds(partial(seeker.fit, X, y)))
     rows = [[n_jobs, f"{median(times):.2f}"] for n_jobs, times in found.items()]
     print("GridSearchCV, 8 candidates x 3 folds of 20,000 x 20, 15 epochs each")
-    print(measure.table(["n_jobs", "seconds"], rows), end="\n\n")
+    print(common.table(["n_jobs", "seconds"], rows), end="\n\n")
     return found
 
 
@@ -182,7 +184,7 @@ def sparse(rounds: int) -> dict[str, Any]:
     found: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
     for _ in range(rounds):
         for library, runs in found.items():
-            code = SPARSE.format(here=str(measure.HERE), rows=100_000, epochs=3, library=library)
+            code = SPARSE.format(here=str(common.HERE), rows=100_000, epochs=3, library=library)
             out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             runs.append(json.loads(out.stdout))
     rows = [
@@ -195,7 +197,7 @@ def sparse(rounds: int) -> dict[str, Any]:
         for library, runs in found.items()
     ]
     print(f"compressed rows, 100,000 x 5,000 of 1 %, {found['schuss'][0]['matrix'] / 1e6:.0f} MB, float32")
-    print(measure.table(["", "seconds an epoch", "MB taken by fit", "loss"], rows), end="\n\n")
+    print(common.table(["", "seconds an epoch", "MB taken by fit", "loss"], rows), end="\n\n")
     return found
 
 
@@ -287,7 +289,7 @@ def latencies(found: dict[str, list[float]]) -> str:
         [name, f"{np.median(us):.1f}", f"{np.percentile(us, 99):.1f}", f"{np.median(us) / base:.1f}", len(us)]
         for name, us in found.items()
     ]
-    return measure.table(["", "p50 us", "p99 us", "times the first", "calls"], rows)
+    return common.table(["", "p50 us", "p99 us", "times the first", "calls"], rows)
 
 
 # --- predict --------------------------------------------------------------------------------------
@@ -358,7 +360,7 @@ def predict(rounds: int) -> dict[str, Any]:
         base = median(times["schuss"])
         rows = [[n, f"{median(t):.3f}", f"{median(t) / base:.1f}"] for n, t in times.items()]
         print(f"predict_proba of 1,000,000 rows, {net}, float32")
-        print(measure.table(["", "seconds", "times schuss"], rows), end="\n\n", flush=True)
+        print(common.table(["", "seconds", "times schuss"], rows), end="\n\n", flush=True)
         found[net] = {"one row": summarised(one), "million rows s": times}
     return found
 
@@ -371,7 +373,7 @@ def main() -> None:
     parser.add_argument("--json", help="write every measurement to this file")
     o = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(measure.header(o.what))
+    print(common.header(o.what))
     found = {
         "fit": lambda: fit(o.sets, o.rounds),
         "search": lambda: search(o.rounds),
@@ -380,7 +382,7 @@ def main() -> None:
         "predict": lambda: predict(o.rounds),
     }[o.what]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    measure.write(o.json, {**measure.machine(), o.what: found, "peak_kb": peak})
+    common.write(o.json, {**common.machine(), o.what: found, "peak_kb": peak})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import argparse
 import sys
 from typing import Any
 
-import measure
+import common
 
 from schuss import _core
 from schuss.plan import allowed_threads
@@ -60,7 +60,7 @@ def report(found: dict[str, Any]) -> str:
         for p in found["products"]
     ]
     title = f"{found['isa']}, {'float64' if found['float64'] else 'float32'}"
-    return measure.table([title, "GFLOP/s", "peak", "of peak", ""], rows)
+    return common.table([title, "GFLOP/s", "peak", "of peak", ""], rows)
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
     unknown = set(o.isas) - set(available)
     if unknown:
         sys.exit(f"kernels.py: no {', '.join(sorted(unknown))} here; there are {', '.join(available)}")
-    print(measure.header("kernels against the peak, one thread"))
+    print(common.header("kernels against the peak, one thread"))
     results = []
     for isa in o.isas or available:
         results.append(measured(isa, o.seconds, o.float64))
@@ -82,7 +82,7 @@ def main() -> None:
     barriers = {n: _core.measure_barrier(n, o.seconds) for n in range(2, allowed_threads() + 1)}
     for threads, seconds in barriers.items():
         print(f"\nbarrier of {threads} threads: {seconds * 1e9:.0f} ns")
-    measure.write(o.json, {**measure.machine(), "kernels": results, "barrier_seconds": barriers})
+    common.write(o.json, {**common.machine(), "kernels": results, "barrier_seconds": barriers})
 
 
 if __name__ == "__main__":

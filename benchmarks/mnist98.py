@@ -23,9 +23,10 @@ from math import inf
 from statistics import median
 from typing import Any
 
-import measure
+import common
 
 from schuss.errors import SchussError
+from schuss.study import measure
 
 GOAL = 0.98
 SIDES = {"schuss": "mnist98_schuss.py", "torch": "mnist98_torch.py"}
@@ -54,7 +55,7 @@ def run(side: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """One training in a fresh process: seconds until the goal is reached, infinite if it is not, and how it went."""
     command = [
         sys.executable,
-        str(measure.HERE / SIDES[side]),
+        str(common.HERE / SIDES[side]),
         json.dumps({**settings, "momentum": MOMENTUM, "seed": seed}),
     ]
     began, seconds, accuracies = time.perf_counter(), inf, []
@@ -67,7 +68,7 @@ def run(side: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
                 process.kill()
                 break
     if not accuracies:
-        raise measure.BenchmarkError(f"{side}: its process ended without an epoch")
+        raise measure.StudyError(f"{side}: its process ended without an epoch")
     return {"seed": seed, "seconds": seconds, "epochs": len(accuracies), "accuracies": accuracies}
 
 
@@ -104,7 +105,7 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
                 f"{median(times) / base:.2f}",
             ]
         )
-    return measure.table(["", "seconds", "min", "max", "epochs", "reached", f"/ {next(iter(found))}"], rows)
+    return common.table(["", "seconds", "min", "max", "epochs", "reached", f"/ {next(iter(found))}"], rows)
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
     if unknown := set(o.sides) - set(SIDES):
         sys.exit(f"mnist98.py: no side {', '.join(sorted(unknown))}; there are {', '.join(SIDES)}")
     try:
-        sides = measure.installed(o.sides or list(SIDES), named=bool(o.sides))
+        sides = common.installed(o.sides or list(SIDES), named=bool(o.sides))
         if o.search:
             for side in sides:
                 search(side, o.seeds)
@@ -131,14 +132,14 @@ def main() -> None:
                 found[side].append(run(side, BEST[side], seed))
     except SchussError as error:
         sys.exit(f"mnist98.py: {error}")
-    print(measure.header(f"MNIST to {GOAL:.0%} from the start of the process"))
+    print(common.header(f"MNIST to {GOAL:.0%} from the start of the process"))
     print(report(found))
     for side in sides:
         print(f"{side}: {', '.join(f'{k} {v}' for k, v in BEST[side].items())}")
     for runs in found.values():
         for r in runs:
             r["seconds"] = None if r["seconds"] == inf else r["seconds"]  # JSON has no infinity
-    measure.write(o.json, {**measure.machine(), "goal": GOAL, "settings": BEST, "runs": found})
+    common.write(o.json, {**common.machine(), "goal": GOAL, "settings": BEST, "runs": found})
 
 
 if __name__ == "__main__":

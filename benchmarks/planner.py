@@ -17,8 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -38,10 +39,10 @@ from schuss.planner.choice import candidates, choose
 from schuss.planner.cost import predict
 from schuss.planner.profile import Profile
 
-FIT_SEED, CHECK_SEED = 1, 2
+FIT_SEED, CHECK_SEED = 1, 3
 #: Of one step, in floating-point operations: a second on a core, and what all its arrays may take, in bytes.
 MOST_FLOPS, MOST_BYTES = 2e11, 2e9
-WINDOWS, SECONDS = 15, 0.012
+WINDOWS, SECONDS, PASSES = 20, 0.012, 2
 
 
 def draw(seed: int, count: int) -> list[Workload]:
@@ -103,7 +104,7 @@ def measure(work: Workload, plans: dict[str, Plan], windows: int = WINDOWS) -> d
         for name, runner in runners.items():
             found[name].append(runner.seconds(runner.steps))
     if "auto" in runners:
-        found["present"] = str(runners["auto"].engine.present)  # type: ignore[assignment]
+        found["present"] = [str(runners["auto"].engine.present)]  # type: ignore[list-item]
     return found
 
 
@@ -118,11 +119,23 @@ def every_plan(threads: int) -> dict[str, Plan]:
 # --- fitting ---------------------------------------------------------------------------------------------
 
 
+def passes(
+    works: list[Workload], plans_of: Callable[[Workload], dict[str, Plan]], windows: int
+) -> list[dict[str, Any]]:
+    """Seconds of each plan of each workload; all workloads twice, as neighbours come and go."""
+    found: list[dict[str, Any]] = [{} for _ in works]
+    for turn in range(PASSES):
+        for number, work in enumerate(works):
+            for name, seconds in measure(work, plans_of(work), windows // PASSES).items():
+                found[number][name] = found[number].get(name, type(seconds)()) + seconds
+        print(f"pass {turn + 1} of {PASSES}", file=sys.stderr, flush=True)
+    return found
+
+
 def measured(seed: int, count: int) -> dict[str, Any]:
-    profile, rows = probe.measure(), []
-    for work in draw(seed, count):
-        rows.append({"work": asdict(work), "seconds": measure(work, every_plan(allowed_threads()))})
-        print(work.layer_sizes, work.batch_size, work.formula, flush=True)
+    profile, works = probe.measure(), draw(seed, count)
+    times = passes(works, lambda _: every_plan(allowed_threads()), WINDOWS)
+    rows = [{"work": asdict(work), "seconds": seconds} for work, seconds in zip(works, times, strict=True)]
     return {**common.machine(), "seed": seed, "profile": profile.as_dict(), "rows": rows}
 
 
@@ -186,29 +199,32 @@ def _spin() -> None:
 
 
 def check(count: int, threads: int, cores: int, windows: int) -> list[dict[str, Any]]:
-    profile = probe.current(threads)
-    rows = []
-    for work in draw(CHECK_SEED, count):
-        plans = every_plan(cores)
-        best_guess = candidates(work, profile, threads)[0]
-        epochs = 1 + int(5 / best_guess.epoch_seconds)  # a training of five seconds and more
-        plans["auto"] = choose(
+    profile, works = probe.current(threads), draw(CHECK_SEED, count)
+
+    def plans_of(work: Workload) -> dict[str, Plan]:
+        best = candidates(work, profile, min(threads, cores))[0]
+        epochs = 1 + int(5 / best.epoch_seconds)  # a training of five seconds and more
+        auto = choose(
             "auto", threads=threads, layer_sizes=work.layer_sizes, batch_size=work.batch_size, rows=work.rows,
             epochs=epochs, activation=work.activation, formula=work.formula,
         )  # fmt: skip
-        found = measure(work, plans, windows)
-        present = found.pop("present")
-        mid = {name: median(times) for name, times in found.items()}
+        return every_plan(cores) | {"auto": auto}
+
+    rows = []
+    for work, seconds in zip(works, passes(works, plans_of, windows), strict=True):
+        present = seconds.pop("present")
+        mid = {name: median(times) for name, times in seconds.items()}
         best = min((name for name in mid if name != "auto"), key=lambda name: mid[name])
-        low, high = np.percentile(found[best], [25, 75])
-        row = {
-            "work": asdict(work), "seconds": found, "median": mid, "best": best, "present": present,
-            "began": str(plans["auto"]), "noise": (high - low) / mid[best], "loss": mid["auto"] / mid[best] - 1,
-            "over_one_thread": mid["auto"] / mid["native:1x1"] - 1,
-            "predicted": predict(work, Plan.parse(best), profile).seconds / quiet(found[best]) - 1,
-        }  # fmt: skip
-        rows.append(row)
-        print(line(row), flush=True)
+        low, high = np.percentile(seconds[best], [25, 75])
+        rows.append(
+            {
+                "work": asdict(work), "seconds": seconds, "median": mid, "best": best, "present": present,
+                "began": str(plans_of(work)["auto"]), "noise": (high - low) / mid[best],
+                "loss": mid["auto"] / mid[best] - 1, "over_one_thread": mid["auto"] / mid["native:1x1"] - 1,
+                "predicted": predict(work, Plan.parse(best), profile).seconds / quiet(seconds[best]) - 1,
+            }
+        )  # fmt: skip
+        print(line(rows[-1]), flush=True)
     return rows
 
 
@@ -223,7 +239,7 @@ def line(row: dict[str, Any]) -> str:
     sizes = "-".join(map(str, work["layer_sizes"]))
     return (
         f"{sizes:<30}{work['batch_size']:>6}{work['formula']:>6}  {best:<11}{row['median'][best] * 1e6:>11,.1f}  "
-        f"{row['present']:<11}{row['began']:<11}{row['loss']:>7.1%}{row['noise']:>7.1%}{row['predicted']:>+11.0%}"
+        f"{row['present'][-1]:<11}{row['began']:<11}{row['loss']:>7.1%}{row['noise']:>7.1%}{row['predicted']:>+11.0%}"
     )
 
 

@@ -15,13 +15,14 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-import measure
+import common
 import numpy as np
-from measure import Worker
-from work import Work
 
 from schuss.errors import SchussError
 from schuss.plan import allowed_threads
+from schuss.study import measure
+from schuss.study.measure import Worker
+from schuss.study.work import Work
 
 NETS = {
     "784-1024-10": Work((784, 1024, 10), batch=1, rows=1000),
@@ -42,15 +43,16 @@ def run(work: Work, names: list[str], calls: int, blocks: int) -> dict[str, list
     """Nanoseconds of every call."""
     found: dict[str, list[int]] = {n: [] for n in names}
     with ExitStack() as stack:
-        workers = {n: stack.enter_context(Worker(n, "single_worker.py", work=work.as_dict())) for n in names}
+        command = (sys.executable, str(common.HERE / "single_worker.py"))
+        workers = {n: stack.enter_context(Worker(n, command, work=work.as_dict())) for n in names}
         losses = {n: worker.ask("check")["losses"] for n, worker in workers.items()}
-        measure.same_losses(losses, TOLERANCE)
+        common.same_losses(losses, TOLERANCE)
         for worker in workers.values():
             worker.ask("warm")
         for _ in range(blocks):
             for n, worker in workers.items():
                 measure.pause()
-                found[n] += worker.ask("calls", calls // blocks, BLOCK_SECONDS)["nanoseconds"]
+                found[n] += worker.ask("calls", count=calls // blocks, seconds=BLOCK_SECONDS)["nanoseconds"]
     return found
 
 
@@ -69,7 +71,7 @@ def report(result: dict[str, dict[str, float]]) -> str:
         for name, r in result.items()
     ]
     head = ["", "p50 us", "p90", "p99", "max", "GB/s", f"/ {next(iter(result))}", "calls"]
-    return measure.table(head, rows)
+    return common.table(head, rows)
 
 
 def main() -> None:
@@ -87,17 +89,15 @@ def main() -> None:
         for net in o.net or NETS:
             work = NETS[net]
             names = o.implementations or default_names()
-            names = measure.usable(names, work, named=bool(o.implementations))
+            names = common.usable(names, work, named=bool(o.implementations))
             found = run(work, names, o.calls, o.blocks)
             results[net] = {n: summarise(work, calls) for n, calls in found.items()}
             moved = results[net][names[0]]["bytes_moved"]
-            print(
-                measure.header(f"one example at a time, {work}; {moved:,} bytes of parameters moved a step")
-            )
+            print(common.header(f"one example at a time, {work}; {moved:,} bytes of parameters moved a step"))
             print(report(results[net]), end="\n\n")
     except SchussError as error:
         sys.exit(f"single.py: {error}")
-    measure.write(o.json, {**measure.machine(), "single": results})
+    common.write(o.json, {**common.machine(), "single": results})
 
 
 if __name__ == "__main__":

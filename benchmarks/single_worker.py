@@ -1,8 +1,8 @@
-"""A process that learns from one example at a time, as worker.py answers requests:
+"""A process that learns from one example at a time, as schuss.study.worker answers requests:
 
     check           losses of the first examples, from the start
     warm            calls until all is compiled and warm
-    calls N LIMIT   N further calls, or as many as LIMIT seconds allow: nanoseconds of each
+    calls           `count` further calls, or as many as `seconds` allow: nanoseconds of each
 
 A call takes an example in the library's own kind of array, updates the parameters, and returns the loss as a
 Python float. Started by single.py; the job is the argument, in JSON.
@@ -18,9 +18,9 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-import peers
-from work import Work
-from worker import serve
+from schuss.study import peers
+from schuss.study.work import Work
+from schuss.study.worker import serve
 
 WARM_SECONDS = 1.0
 Step = Callable[[Any, Any], float]
@@ -38,7 +38,8 @@ def schuss_step(work: Work, X: Any, y: Any) -> Made:
 
 def torch_step(work: Work, X: Any, y: Any) -> Made:
     import torch
-    from peers.torch import mean_loss, sequential
+
+    from schuss.study.peers.torch import mean_loss, sequential
 
     model = sequential(work.start())
     optimizer = torch.optim.SGD(model.parameters(), lr=work.rate, fused=True)
@@ -55,7 +56,8 @@ def torch_step(work: Work, X: Any, y: Any) -> Made:
 
 def jax_step(work: Work, X: Any, y: Any) -> Made:
     import jax
-    from peers.jax import mean_loss, sgd
+
+    from schuss.study.peers.jax import mean_loss, sgd
 
     start = work.start()
     layers = [
@@ -76,7 +78,7 @@ def jax_step(work: Work, X: Any, y: Any) -> Made:
 
 
 def sklearn_step(work: Work, X: Any, y: Any) -> Made:
-    from peers.sklearn import PartialFit
+    from schuss.study.peers.sklearn import PartialFit
 
     model = PartialFit(work, X, y, work.start()).model
 
@@ -103,10 +105,10 @@ class Caller:
             self.step(*next(self.examples))
         return {}
 
-    def calls(self, count: float, limit: float) -> dict[str, Any]:
+    def calls(self, count: int, seconds: float) -> dict[str, Any]:
         clock, step = time.perf_counter_ns, self.step
-        end, found = clock() + limit * 1e9, []
-        for x, y in islice(self.examples, int(count)):
+        end, found = clock() + seconds * 1e9, []
+        for x, y in islice(self.examples, count):
             began = clock()
             step(x, y)
             done = clock()

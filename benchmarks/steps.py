@@ -17,22 +17,18 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-import measure
-import peers
-from measure import Peak
-from work import EXAMPLES, NAMED, Work, named
+import common
 
 from schuss.errors import SchussError
 from schuss.plan import allowed_threads
+from schuss.study import measure, peers
+from schuss.study.measure import Peak
+from schuss.study.work import EXAMPLES, NAMED, TOLERANCE, Work, named
 
 #: Share of the rows that a slow plan trains on; the seconds are scaled, and the table says so.
 SHARES = {"naive": 0.02, "gemv": 0.04}
 #: Work of a step, in floating-point operations, up to which peers also run on one thread: it is often faster.
 SMALL_STEP = 1e7
-#: Relative. A sum over n = 1024 in another order errs by about sqrt(n) u = 2e-6, and steps of plain descent barely
-#: enlarge that. Adam divides by the root of the gradient's own square: entries that are all rounding, and those near
-#: epsilon, which some put before the correction of the moments and some after, move by a step of another size.
-TOLERANCE = {"sgd": 1e-5, "adam": 1e-3}
 
 
 def share(name: str, work: Work) -> Work:
@@ -59,7 +55,7 @@ def one_round(
     with ExitStack() as stack:
         workers = {n: stack.enter_context(measure.start(n, share(n, work))) for n in names}
         about = {n: worker.ask("check") for n, worker in workers.items()}
-        measure.same_losses({n: reply["losses"] for n, reply in about.items()}, TOLERANCE[work.optimizer])
+        common.same_losses({n: reply["losses"] for n, reply in about.items()}, TOLERANCE[work.optimizer])
         peak.gflops = {r["threads"]: [] for r in about.values()} | peak.gflops
         for worker in workers.values():
             worker.ask("prepare")
@@ -69,7 +65,9 @@ def one_round(
             peak.measure()
             for n, worker in workers.items():
                 measure.pause()
-                found[n].append(worker.ask("epoch", seconds)["seconds"] * EXAMPLES / share(n, work).rows)
+                found[n].append(
+                    worker.ask("epoch", seconds=seconds)["seconds"] * EXAMPLES / share(n, work).rows
+                )
     return about, found
 
 
@@ -119,7 +117,7 @@ def report(result: dict[str, Any], peak: Peak) -> str:
     ]
     head = ["", "s/epoch", "min", "max", "us/step", "GFLOP/s", "of peak", "threads", f"/ {ours}", "rows"]
     peaks = ", ".join(f"{median(rates):.0f} on {n}" for n, rates in sorted(peak.gflops.items()))
-    text = f"peak GFLOP/s: {peaks}\n{measure.table(head, rows)}"
+    text = f"peak GFLOP/s: {peaks}\n{common.table(head, rows)}"
     best = best_peer(result)
     if best and best != ours:
         text += f"\nbest peer {best}: {ours} is {result[best]['seconds'] / base:.2f} x as fast"
@@ -135,7 +133,7 @@ def run(work: Work, names: list[str], rounds: int, epochs: int, seconds: float) 
     result = summarise(work, about, times, peak)
     print(report(result, peak))
     return {
-        **measure.machine(),
+        **common.machine(),
         "work": work.as_dict(),
         "peak_gflops": peak.gflops,
         "losses_of_the_check": {n: facts["losses"] for n, facts in about.items()},
@@ -169,12 +167,12 @@ def main() -> None:
         batch=o.batch, rows=o.rows,
     )  # fmt: skip
     try:
-        print(measure.header(f"{o.work}: {work}"))
-        names = o.implementations or measure.usable(default_names(work), work, named=False)
+        print(common.header(f"{o.work}: {work}"))
+        names = o.implementations or common.usable(default_names(work), work, named=False)
         if o.plans:
             names = ["schuss", *all_plans(allowed_threads()), *(n for n in names if n != "schuss")]
-        names = measure.usable(list(dict.fromkeys(names)), work, named=True)
-        measure.write(o.json, run(work, names, o.rounds, o.epochs, o.seconds))
+        names = common.usable(list(dict.fromkeys(names)), work, named=True)
+        common.write(o.json, run(work, names, o.rounds, o.epochs, o.seconds))
     except SchussError as error:
         sys.exit(f"steps.py: {error}")
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import measure
+import common
 
 from schuss import _core
+from schuss.study import measure
 
 QUICK = ("--rounds", "1", "--epochs", "1", "--seconds", "0.05", "--rows", "5120")
 
@@ -54,7 +55,7 @@ ROWS = (
 def run(row: Row, file: Path, options: list[str]) -> None:
     """One row into `file`, which is there only when the row is whole."""
     part = file.with_suffix(".part")
-    command = [sys.executable, measure.HERE / "steps.py", row.work, *row.arguments, *options, "--json", part]
+    command = [sys.executable, common.HERE / "steps.py", row.work, *row.arguments, *options, "--json", part]
     subprocess.run(command, check=True, env=measure.environment() | row.environment)
     part.rename(file)
 
@@ -97,7 +98,7 @@ def main() -> None:
             print(flush=True)
         lines.append(summary_row(row.name, json.loads(file.read_text())))
     head = ["work", "plan", "s/epoch", "us/step", "GFLOP/s", "of peak", "best peer", "times as fast"]
-    print(measure.table(head, lines))
+    print(common.table(head, lines))
 
 
 if __name__ == "__main__":

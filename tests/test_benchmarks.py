@@ -13,15 +13,16 @@ from conftest import TOLERANCE
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import busy
-import measure
+import common
 import mnist98
-import peers
 import single_worker
 import steps
 import suite
-import worker
-from measure import BenchmarkError, Peak, same_losses
-from work import EXAMPLES, NAMED, Work, named
+from common import same_losses
+
+from schuss.study import measure, peers, worker
+from schuss.study.measure import Peak, StudyError
+from schuss.study.work import EXAMPLES, NAMED, Work, named
 
 SMALL = Work((12, 16, 16, 3), batch=8, rows=64, activation="relu")
 
@@ -56,7 +57,7 @@ def test_orders_are_permutations_and_the_same_for_all():
 
 def test_the_papers_formula():
     work = named("mid", paper=True, batch=50)
-    assert (work.activation, work.output_activation, work.loss) == ("logistic", "logistic", "squared_error")
+    assert (work.activation, work.output, work.loss) == ("logistic", "logistic", "squared_error")
     assert work.start().activations == ("logistic", "logistic")
 
 
@@ -72,9 +73,9 @@ def test_implementations_reach_the_same_losses(other, optimizer):
 
 
 def test_losses_that_differ_are_refused_with_the_losses():
-    with pytest.raises(BenchmarkError, match=r"differ by 1\.0e-03.*a 2, 1; b 2, 1\.001"):
+    with pytest.raises(StudyError, match=r"differ by 1\.0e-03.*a 2, 1; b 2, 1\.001"):
         same_losses({"a": [2, 1], "b": [2, 1.001]}, 1e-4)
-    with pytest.raises(BenchmarkError):
+    with pytest.raises(StudyError):
         same_losses({"a": [1.0], "b": [float("nan")]}, 1e-4)
     same_losses({"a": [2, 1], "b": [2, 1.001]}, 1e-2)
 
@@ -86,14 +87,14 @@ def test_a_process_checks_trains_and_says_who_it_is():
         assert (about["plan"], about["threads"]) == ("native:1x1", 1)
         assert "schuss" in about["versions"]
         process.ask("prepare")
-        turn = process.ask("epoch", 0.01)
+        turn = process.ask("epoch", seconds=0.01)
     assert turn["seconds"] > 0
     assert turn["seconds"] * turn["epochs"] >= 0.01
     assert process.process.returncode is not None
 
 
 def test_a_plan_that_is_none_is_one_line():
-    with measure.start("nonsense", SMALL) as process, pytest.raises(BenchmarkError) as caught:
+    with measure.start("nonsense", SMALL) as process, pytest.raises(StudyError) as caught:
         process.ask("check")
     assert "nonsense: PlanError: plan must be" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -105,7 +106,7 @@ class InProcess:
     def __init__(self, name, work, off=0.0):
         self.name, self.work, self.off = name, work, off
 
-    def ask(self, request, *_):
+    def ask(self, request, **_):
         if request == "check":
             about = worker.check("native:1x1", self.work)
             return about | {"losses": [loss * (1 + self.off) for loss in about["losses"]]}
@@ -122,7 +123,7 @@ def in_process(monkeypatch, **off):
 
 def test_a_peer_with_a_wrong_loss_is_refused_before_a_clock_starts(monkeypatch):
     in_process(monkeypatch, jax=0.01)
-    with pytest.raises(BenchmarkError, match=r"losses of the same training differ by 1\.0e-02"):
+    with pytest.raises(StudyError, match=r"losses of the same training differ by 1\.0e-02"):
         steps.run(SMALL, ["schuss", "jax"], rounds=1, epochs=1, seconds=0)
 
 
@@ -140,7 +141,7 @@ def test_table_and_file(monkeypatch, capsys, tmp_path):
     assert len(found["peak_gflops"][1]) == 4
     assert lines[2].startswith("schuss (native:1x1)")
     assert lines[-1] == "best peer torch: schuss is 2.00 x as fast"
-    measure.write(str(tmp_path / "new" / "a.json"), found)
+    common.write(str(tmp_path / "new" / "a.json"), found)
     again = json.loads((tmp_path / "new" / "a.json").read_text())
     assert again["work"]["layers"] == list(SMALL.layers)
     assert again["best_peer"] == "torch"
@@ -167,8 +168,8 @@ def test_a_missing_peer_is_left_out_or_where_named_an_error(monkeypatch, capsys)
     said = run_steps(monkeypatch, "tiny-45", "--rounds", "1", "schuss", "torch@1")
     assert said == "steps.py: torch@1: not installed: pip install torch"
     capsys.readouterr()
-    assert measure.usable(["schuss", "keras"], SMALL, named=False) == ["schuss"]
-    assert capsys.readouterr().out == "keras is left out: not installed: pip install keras jax\n"
+    assert common.usable(["schuss", "keras-jax"], SMALL, named=False) == ["schuss"]
+    assert capsys.readouterr().out == "keras-jax is left out: not installed: pip install keras jax\n"
 
 
 def test_a_peer_that_cannot_train_the_work_says_why(monkeypatch):
@@ -182,19 +183,19 @@ def test_threads_of_a_peer_are_limited_by_its_environment(monkeypatch):
     assert measure.environment(1)["OMP_NUM_THREADS"] == measure.environment(1)["NPROC"] == "1"
     assert "NPROC" not in measure.environment(None)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert "OPENBLAS_CORETYPE=Haswell" in measure.header("work")
+    assert "OPENBLAS_CORETYPE=Haswell" in common.header("work")
 
 
 def test_table_columns():
-    assert measure.table(["", "b"], [["one", 2], ["x", "10.5"]]) == "        b\none     2\nx    10.5"
+    assert common.table(["", "b"], [["one", 2], ["x", "10.5"]]) == "        b\none     2\nx    10.5"
 
 
 def test_one_example_at_a_time():
     work = Work((12, 8, 3), batch=1, rows=30)
     found = {name: single_worker.Caller(name, work).check()["losses"] for name in ("schuss", "sklearn")}
     same_losses(found, TOLERANCE["training", "float32"])
-    assert len(single_worker.Caller("schuss", work).calls(40, 1)["nanoseconds"]) == 40
-    assert len(single_worker.Caller("schuss", work).calls(40, 0)["nanoseconds"]) == 1
+    assert len(single_worker.Caller("schuss", work).calls(40, 1.0)["nanoseconds"]) == 40
+    assert len(single_worker.Caller("schuss", work).calls(40, 0.0)["nanoseconds"]) == 1
 
 
 def test_busy_loops_end():

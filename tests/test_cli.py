@@ -1,4 +1,4 @@
-"""The command line as a whole: help, version, exit codes, and `schuss info`."""
+"""The command line as a whole: help, version, exit codes, and `schuss info --memory`."""
 
 import json
 import subprocess
@@ -14,14 +14,6 @@ from schuss.cli import app
 from schuss.cli._common import json_text
 from schuss.errors import SchussError
 
-FACTS = {
-    "cores": 2,
-    "caches": {"L1d": "48 KiB", "L2": None},
-    "isa": ["portable", "avx2"],
-    "fast": True,
-    "peak_gflops": 1234.56,
-}
-
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -34,12 +26,12 @@ def python_m(*arguments):
 def test_help_shows_the_verbs_and_an_example():
     result = run("--help")
     assert result.exit_code == 0
-    verbs = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines()[1:7]]
-    assert verbs == ["train", "tune", "predict", "evaluate", "export", "info"]
+    verbs = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines()[1:9]]
+    assert verbs == ["train", "plan", "tune", "predict", "evaluate", "export", "bench", "info"]
     assert "schuss train mnist" in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "tune", "predict", "evaluate", "export", "info"])
+@pytest.mark.parametrize("verb", ["train", "plan", "tune", "predict", "evaluate", "export", "bench", "info"])
 def test_every_verb_has_help(verb):
     result = run(verb, "-h")
     assert result.exit_code == 0
@@ -92,7 +84,7 @@ def test_failure_is_one_line(monkeypatch, error, code, line):
     def fail():
         raise error
 
-    monkeypatch.setattr(machine, "info", lambda _threads: fail())
+    monkeypatch.setattr(machine, "summary", fail)
     result = run("info")
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
 
@@ -106,14 +98,13 @@ def test_failure_is_one_line(monkeypatch, error, code, line):
     ],
 )
 def test_other_exceptions_keep_their_traceback(monkeypatch, bug, kind):
-    monkeypatch.setattr(machine, "info", lambda _threads: bug())
+    monkeypatch.setattr(machine, "summary", bug)
     assert type(run("info").exception) is kind
 
 
 def test_a_mistake_within_the_package_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("schuss.cli.info.rows", lambda _facts: [("a",)])  # echo_table unpacks pairs
-    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
-    assert type(run("info").exception) is ValueError
+    assert type(run("info", "--memory", "4-3-2").exception) is ValueError
 
 
 @pytest.mark.parametrize("verb", [["info"], ["info", "--memory", "4-3-2"]])
@@ -168,31 +159,6 @@ def test_json_holds_what_json_knows():
         4: None,
     }
     assert json.loads(json_text(document)) == {"a": [1.0, None], "b": [[0.5, None]], "c": [3, "p"], "4": None}
-
-
-def test_info_as_text(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
-    result = run("info")
-    assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        "cores        2",
-        "caches L1d   48 KiB",
-        "caches L2    -",
-        "isa          portable, avx2",
-        "fast         yes",
-        "peak gflops  1,234.6",
-    ]
-
-
-def test_info_as_json(monkeypatch):
-    monkeypatch.setattr(machine, "info", lambda _threads: FACTS)
-    assert json.loads(run("info", "--json").stdout) == FACTS
-
-
-def test_info_of_this_machine():
-    result = run("info", "--json")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["cores"]["used"] >= 1
 
 
 # --- info --memory ----------------------------------------------------------------------------------

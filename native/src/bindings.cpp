@@ -404,6 +404,12 @@ void bind_measures(nb::module_& m, const std::string& bits) {
       },
       "isa"_a, "kind"_a, "threads"_a, "bytes"_a, "seconds"_a);
   define(
+      "measure_exchange",
+      [kernels](const std::string& isa, index bytes, double seconds) {
+        return measure_exchange(kernels(isa), bytes, seconds);
+      },
+      "isa"_a, "bytes"_a, "seconds"_a);
+  define(
       "measure_gather",
       [kernels](const std::string& isa, index features, index bytes, double seconds) {
         require(features >= 1, "features must be at least 1, got " + std::to_string(features));

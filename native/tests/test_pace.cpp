@@ -102,6 +102,15 @@ void busy_and_free() {
   CHECK(run(pace, 20, free).share[0] > 0.8 && pace.way() == 0);
 }
 
+// When training began the cores were taken, and one thread was the fastest; it does not feel that they are free now.
+void free_later() {
+  Pace pace(3, 3);
+  CHECK(run(pace, 0.2, {9e-5, 8e-5, 5e-5}).share[2] > 0.5 && pace.way() == 2);
+  const Times now{3e-5, 3.2e-5, 5e-5};
+  CHECK(run(pace, 5, now).share[0] > 0.8 && pace.way() == 0);
+  CHECK(lost(run(pace, 5, now), now) < 0.01);
+}
+
 }  // namespace
 }  // namespace schuss::test
 
@@ -116,5 +125,6 @@ int main() {
        {"one slow step changes nothing", one_slow_step_changes_nothing},
        {"one way", one_way},
        {"tried at the start", tried_at_the_start},
-       {"busy and free", busy_and_free}});
+       {"busy and free", busy_and_free},
+       {"free later", free_later}});
 }

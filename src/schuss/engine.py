@@ -243,7 +243,9 @@ class CpuEngine:
     def present(self) -> Plan:
         """The plan of the next step: this engine's, or another cut of it."""
         e, m = self._core.present()
-        return self.plan if (e, m) == (self.plan.examples, self.plan.matrix) else Plan(self.plan.kernels, e, m)
+        return (
+            self.plan if (e, m) == (self.plan.examples, self.plan.matrix) else Plan(self.plan.kernels, e, m)
+        )
 
     def records(self) -> list[tuple[Plan, int, float]]:
         """The plan, then it with each other cut; steps taken so, and the least seconds an example, inf before any."""

@@ -18,7 +18,6 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LIBRARIES = ("schuss", "numpy", "scipy", "scikit-learn")
 
 
-
 def summary() -> dict[str, Any]:
     """What is known without measuring."""
     return {

@@ -23,9 +23,9 @@ class Pace {
   // Starts with way 0; tries the first `tries` at once.
   explicit Pace(int ways, int tries = 1) : records_(static_cast<std::size_t>(std::max(ways, 1))) {
     found_.resize(records_.size());
-    const int tried = std::min(tries, ways);
-    for (int turn = 0; turn < kTurns && tried > 1; ++turn)
-      for (int w = 0; w < tried; ++w) queue_.push_back(w);
+    near_ = std::min(tries, ways);
+    for (int turn = 0; turn < kTurns && near_ > 1; ++turn)
+      for (int w = 0; w < near_; ++w) queue_.push_back(w);
     if (!queue_.empty()) begin_comparison();
   }
 
@@ -71,6 +71,13 @@ class Pace {
     way_ = queue_[0];
   }
 
+  void compare_others(int ways) {
+    queue_.clear();
+    for (int w = 0; w < ways; ++w)
+      if (w != way_) queue_.push_back(w);
+    begin_comparison();
+  }
+
   void compare(double rate) {
     double& found = found_[static_cast<std::size_t>(way())];
     found = std::min(found, rate);
@@ -83,7 +90,8 @@ class Pace {
     way_ = gain ? static_cast<int>(least - found_.begin()) : before_;
     if (gain) level_ = *least;
     if (starting_ || level_ < kQuiet * least_ever()) home_ = way_;
-    patience_ = gain || starting_ ? kShortest : std::min(2 * patience_, kLongest);
+    if (gain || starting_) patience_ = kShortest;
+    else if (trouble_) patience_ = std::min(2 * patience_, kLongest);
     comparing_ = starting_ = false;
     windows_ = 0;
   }
@@ -91,13 +99,14 @@ class Pace {
   void watch(double rate, double step) {
     starting_ = false;
     level_ = windows_++ == 0 ? rate : level_ + kNewest * (rate - level_);
-    const bool trouble = way_ != home_ || level_ > kSlow * least_ever();
-    if (windows_ < patience_ || !(trouble || (!compared_ && step < kShortStep))) return;
-    compared_ = true;
-    queue_.clear();
-    for (int w = 0; w < static_cast<int>(records_.size()); ++w)
-      if (w != way_) queue_.push_back(w);
-    begin_comparison();
+    trouble_ = way_ != home_ || level_ > kSlow * least_ever();
+    if (windows_ >= patience_ && (trouble_ || (!compared_ && step < kShortStep))) {
+      compared_ = true;
+      compare_others(static_cast<int>(records_.size()));
+    } else if (windows_ >= kLongest &&
+               near_ > 1) {  // a way with fewer threads does not feel that others left the cores
+      compare_others(near_);
+    }
   }
 
   double least_ever() const {
@@ -108,10 +117,12 @@ class Pace {
 
   std::vector<Record> records_;
   std::atomic<int> way_{0};  // others may look
-  int home_ = 0;          // the best way while nobody else takes the cores
-  bool starting_ = true;  // a comparison that comes before any other window
+  int near_ = 1;             // ways that may be the best one though nothing is wrong
+  int home_ = 0;             // the best way while nobody else takes the cores
+  bool starting_ = true;     // a comparison that comes before any other window
   bool comparing_ = false;
   bool compared_ = false;
+  bool trouble_ = false;    // why it is compared
   std::vector<int> queue_;  // ways of a comparison, in turn
   std::size_t next_ = 0;
   std::vector<double> found_;  // least of each in this comparison

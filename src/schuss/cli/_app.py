@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import click
 
 from schuss.cli._common import Failure, Interrupted
+from schuss.cli.bench import bench
 from schuss.cli.evaluate import evaluate
 from schuss.cli.export import export
 from schuss.cli.info import info
+from schuss.cli.plan import plan
 from schuss.cli.predict import predict
 from schuss.cli.train import train
 from schuss.cli.tune import tune
@@ -96,7 +98,7 @@ def app() -> None:
     """
 
 
-for verb in (train, tune, predict, evaluate, export, info):
+for verb in (train, plan, tune, predict, evaluate, export, bench, info):
     app.add_command(verb)
 
 

@@ -16,27 +16,23 @@ STREAMS = {"sgd": 1, "momentum": 2, "nesterov": 2, "adam": 3}
 
 @dataclass(frozen=True)
 class Constants:
-    """What no probe measures, in cycles; fitted to trainings (benchmarks/planner.py --fit)."""
+    """What no probe measures: cycles, and shares. Fitted to trainings (benchmarks/planner.py fit)."""
 
-    call: float = 60.0  # a panel of a product, a block of rows: call, prologue, epilogue
-    weight_tile: float = 150.0  # a tile of W in the update: claim, sums, calls
-    stream: float = 0.8  # bytes of the optimizer's state, in bytes of plain descent's stream
-    scatter: float = 1.5  # bytes of the transposed copy, in bytes written one after the other
-    transpose: float = 6.0  # a vector of the transposed copy
-    derivative: float = 3.0  # a vector of delta
-    output_row: float = (
-        100.0  # loss and first delta of an example taken by itself, of each of its outputs, and of
-    )
-    output_column: float = 1.5  # a vector of them
-    output_vector: float = 60.0
-    output_across: float = 40.0  # of a vector of examples' outputs, where there are few
-    bias_row: float = 4.0  # a row of a panel in the bias's sum
-    row: float = 10.0  # an example, beside fetching it: targets, loss, weights
-    step: float = 900.0  # a step: rates, batch, clock
-    meeting: float = 800.0  # what a barrier costs beyond its own time: the late one, cold lines
-    exchange: float = 1.0  # bytes that another core wrote, in bytes of the shared level
-    spread: float = 0.02  # loss to uneven shares
-    far: float = 1.2  # bytes of memory, in bytes of its streams, which are longer
+    call: float = 3.9  # a panel of a product: call, prologue, epilogue
+    weight_tile: float = 264.0  # a tile of W in the update: claim, sums, calls
+    transpose: float = 1.1  # a vector of the transposed copy
+    derivative: float = 18.0  # a vector of delta
+    output_row: float = 131.0  # loss and first delta of an example by itself,
+    output_column: float = 3.4  # of each of its outputs,
+    output_vector: float = 95.0  # of a vector of them,
+    output_across: float = 36.0  # and of a vector of examples' outputs, where there are few
+    row: float = 32.0  # an example, beside fetching it: targets, loss, weights
+    order: float = 40.0  # an example's place in the order of an epoch
+    step: float = 786.0  # a step: rates, batch, clock
+    meeting: float = 883.0  # a barrier beyond its own time: the late one, cold lines
+    stream: float = 0.68  # bytes of the optimizer's state, in bytes of plain descent's stream
+    exchange: float = 2.7  # bytes that another thread wrote, in bytes of the last cache
+    far: float = 1.8  # bytes of memory for one thread, in bytes of its streams, which are longer
     room: float = 0.5  # share of a cache that what is gone through in turn can have
 
 
@@ -93,6 +89,8 @@ class Prediction:
         FLOP/s of the threads that the plan uses, in registers.
     bytes : float
         Through caches and memory, in a step.
+    between : float
+        Seconds beside the steps of an epoch: drawing the order.
     """
 
     work: Workload
@@ -100,6 +98,7 @@ class Prediction:
     parts: dict[str, float] = field(repr=False)
     peak: float
     bytes: float
+    between: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -120,7 +119,7 @@ class Prediction:
 
     @property
     def epoch_seconds(self) -> float:
-        return self.seconds * self.work.rows / self.work.batch_size
+        return self.seconds * self.work.rows / self.work.batch_size + self.between
 
 
 class Account:
@@ -147,8 +146,9 @@ class Account:
             # of what is gone through in turn little stays once it does not fit
             held = 1.0 if not level.bytes or size <= room else (room / size) ** 2
             rates = level.read if kind == "read" else level.update
-            took = left * held / (self.profile.rate(rates, threads) / threads)
-            took *= 1.0 if level.bytes else self.k.far
+            # one thread waits for memory before all of them have used it up
+            alone = (1.0 if level.bytes else self.k.far) / rates[1]
+            took = left * held * max(alone, threads / self.profile.rate(rates, threads))
             if took > most:
                 worst, most = "cache" if level.bytes else "memory", took
             seconds += took
@@ -176,4 +176,5 @@ class Account:
             "overhead": self.overhead,
         }
         peak = self.profile.rate(self.profile.peak[self.work.dtype], self.plan.threads)
-        return Prediction(self.work, self.plan, parts, peak, self.bytes)
+        between = self.k.order * self.cycle * self.work.rows
+        return Prediction(self.work, self.plan, parts, peak, self.bytes, between)

@@ -91,15 +91,14 @@ class NativeStep(Account):
         width = sum(self.vectors(n) * self.lanes for n in self.work.layer_sizes)
         self.activations = word * 2 * width * self.work.batch_size
         self.all = self.state + self.activations
+        # one thread reads its share of W and its copies, and keeps its own tiles' state
+        self.own = self.both / self.plan.matrix + (self.all - self.both) / self.plan.threads
 
     def propagate(self) -> None:
         work, k, cycle, members = self.work, self.k, self.cycle, self.plan.matrix
         rows = self.share
         blocks = -(-rows // BLOCK_ROWS)
         own = -(-rows // members)  # rows of a member where rows are shared
-        footprint = (
-            self.state / self.plan.threads + self.both / members + self.activations / self.plan.threads
-        )
         computing = 0.0
         for number, (inputs, outputs) in enumerate(self.layers, start=1):
             computing += blocks * self.product(-(-rows // blocks), inputs, outputs)
@@ -110,12 +109,10 @@ class NativeStep(Account):
                 computing += own * self.vectors(outputs) * one
         computing += self.output(own)
         weights = self.both * blocks / members
-        moving, level = self.move(weights, footprint, self.all, "read")
-        # what other threads wrote comes from their caches
-        foreign = k.exchange * (1 - 1 / self.plan.threads) * self.both / members
-        crossing, _ = self.move(foreign, math.inf, self.all, "read")
+        moving, level = self.move(weights, self.own, self.all, "read")
+        moving += self.move(self.activations / self.plan.threads, self.own, self.all, "update")[0]
         self.phase(computing, moving, level)
-        self.moved["cache"] += crossing
+        self.cross(self.both / members)
         self.gather(own)
 
     def output(self, rows: int) -> float:
@@ -133,31 +130,35 @@ class NativeStep(Account):
         how = self.profile.gather["cached" if data < last else "memory"]
         self.overhead += own * (how.row + 4 * self.work.layer_sizes[0] / how.rate + self.k.row * self.cycle)
 
+    def cross(self, total: float) -> None:
+        """Of what a thread reads, other threads wrote their share since it last did; it comes out of their own caches as
+        far as those hold it, and else with what is moved."""
+        threads, levels = self.plan.threads, self.profile.levels
+        own = max((level.bytes for level in levels if level.shared_by == 1), default=0)
+        held = min(1.0, (self.k.room * own * threads / self.all) ** 2)
+        self.moved["cache"] += self.k.exchange * held * (1 - 1 / threads) * total / levels[-2].read[1]
+
     def update(self) -> None:
         work, k, cycle, threads = self.work, self.k, self.cycle, self.plan.threads
         batch = work.batch_size
         block = batch if batch <= LONG_BATCH else SUM_BLOCK
-        computing = tiles = 0.0
+        tiles: list[
+            tuple[int, float]
+        ] = []  # how many, and the seconds of each, from the last layer to the first
         for number, (inputs, outputs) in enumerate(self.layers, start=1):
             per_panel = -(-inputs // TILE_INPUTS)
             for panels, vectors, filled in self.panels(outputs):
                 one = self.tile_sums(inputs, vectors, filled, batch, block)
                 if number > 1:
                     one += inputs * vectors * k.transpose * cycle
-                one += per_panel * k.weight_tile * cycle + batch * max(vectors, k.bias_row) * cycle
-                computing += panels * one
-                tiles += panels * per_panel
-        # threads take tile by tile: the last one is waited for
-        largest = computing / tiles
-        rounds = computing / threads + (largest * (1 - 1 / threads) if tiles >= threads else 0.0)
-        if tiles < threads:
-            rounds = largest
-        footprint = self.all / threads
+                one += per_panel * k.weight_tile * cycle + batch * vectors * cycle
+                tiles.insert(0, (panels * per_panel, one / per_panel))
         turned = self.both - self.weights
-        written = 2 * (self.weights * (1 + k.stream * (self.streams - 1)) + k.scatter * turned)
-        moving, level = self.move(written / threads, footprint, self.all, "update")
-        reading, _ = self.move(self.activations / 2 / threads, footprint, self.all, "read")
-        self.phase(rounds * (1 + k.spread * (threads > 1)), moving + reading, level)
+        written = 2 * (self.weights * (1 + k.stream * (self.streams - 1)) + turned)
+        moving, level = self.move(written / threads, self.own, self.all, "update")
+        reading, _ = self.move(self.activations / 2 / threads, self.own, self.all, "read")
+        self.phase(_longest(tiles, threads, batch > LONG_BATCH), moving + reading, level)
+        self.cross(self.activations)
 
     def tile_sums(self, inputs: int, vectors: int, filled: int, batch: int, block: int) -> float:
         """Seconds of the gradients of one panel of weights: `inputs` rows of `vectors`."""
@@ -172,6 +173,23 @@ class NativeStep(Account):
         for panels, wide, _ in self.panels(inputs):
             seconds += panels * self.rows_of_tiles(filled, wide, batch, min(block, DEPTH_BLOCK))
         return seconds + 2 * self.k.transpose * self.cycle * self.vectors(inputs) * filled
+
+
+def _longest(tiles: list[tuple[int, float]], threads: int, kept: bool) -> float:
+    """Seconds of the thread with most to do. Threads take tile by tile, so that the last one is waited for; of long
+    minibatches each keeps its share, equal in number."""
+    count, seconds = sum(n for n, _ in tiles), sum(n * each for n, each in tiles)
+    if threads == 1:
+        return seconds
+    if not kept:
+        return max(seconds / threads, max(each for _, each in tiles))
+    shares, at = [0.0] * threads, 0
+    for n, each in tiles:
+        for thread in range(threads):
+            first, last = count * thread // threads, count * (thread + 1) // threads
+            shares[thread] += each * max(0, min(last, at + n) - max(first, at))
+        at += n
+    return max(shares)
 
 
 def predict(work: Workload, plan: Plan, profile: Profile, constants: Constants | None = None) -> Prediction:

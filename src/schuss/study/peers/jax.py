@@ -8,27 +8,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from work import Work
 
 import schuss
-from peers import xla_threads
+from schuss.study.peers import xla_threads
+from schuss.study.work import Work
 
-HIDDEN = {"relu": jax.nn.relu, "logistic": jax.nn.sigmoid}
+__all__ = ["Scan", "mean_loss", "sgd"]
+
+F = {"relu": jax.nn.relu, "logistic": jax.nn.sigmoid, "tanh": jnp.tanh, "identity": lambda z: z}
 
 
 def mean_loss(work: Work, layers: Any, x: Any, y: Any) -> Any:
-    """Over the examples of a minibatch; y are class numbers."""
+    """Over the examples of a minibatch; y are class numbers, or rows of targets."""
     a = x
     for W, b in layers[:-1]:
-        a = HIDDEN[work.activation](a @ W + b)
+        a = F[work.activation](a @ W + b)
     W, b = layers[-1]
     z = a @ W + b
     if work.loss == "squared_error":
-        return 0.5 * jnp.sum((jax.nn.sigmoid(z) - jax.nn.one_hot(y, work.layers[-1])) ** 2) / len(x)
+        return 0.5 * jnp.sum((F[work.output](z) - y) ** 2) / len(x)
     return jnp.mean(jax.nn.logsumexp(z, axis=1) - jnp.take_along_axis(z, y[:, None], axis=1)[:, 0])
 
 
 def sgd(work: Work, layers: Any, state: Any, gradients: Any) -> tuple[Any, Any]:
+    """Gradient descent, with Polyak's momentum where there is some."""
+    if work.momentum:
+        state = jax.tree.map(lambda v, g: work.momentum * v - work.rate * g, state, gradients)
+        return jax.tree.map(jnp.add, layers, state), state
     return jax.tree.map(lambda w, g: w - work.rate * g, layers, gradients), state
 
 
@@ -45,6 +51,7 @@ def adam(work: Work, layers: Any, state: Any, gradients: Any) -> tuple[Any, Any]
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def run_epoch(work: Work, trained: Any, X: Any, y: Any, order: Any) -> tuple[Any, Any]:
+    """An epoch, compiled; the parameters' memory is given away."""
     update = adam if work.optimizer == "adam" else sgd
 
     def step(trained: Any, rows: Any) -> tuple[Any, Any]:
@@ -63,24 +70,28 @@ class Scan:
     once before it, gained nothing or lost."""
 
     shuffles = False
+    compiles_epochs = True
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         self.work = work
-        self.X, self.y = jax.device_put(X), jax.device_put(y.astype("int32"))
+        targets = work.targets(y)
+        self.X = jax.device_put(X)
+        self.y = jax.device_put(targets.astype("int32") if targets.ndim == 1 else targets)
         layers = [(jnp.array(W), jnp.array(b)) for W, b in zip(start.weights, start.biases, strict=True)]
+        zeros = jax.tree.map(jnp.zeros_like, layers)
         state: Any = ()
         if work.optimizer == "adam":
-            state = (
-                jnp.zeros(()),
-                jax.tree.map(jnp.zeros_like, layers),
-                jax.tree.map(jnp.zeros_like, layers),
-            )
+            state = (jnp.zeros(()), zeros, jax.tree.map(jnp.zeros_like, layers))  # donated: no array twice
+        elif work.momentum:
+            state = zeros
         self.trained = layers, state
         self.threads = xla_threads()
 
     def epoch(self, order: Any) -> float:
+        """One pass over the rows in this order."""
         self.trained, loss = run_epoch(self.work, self.trained, self.X, self.y, order.astype("int32"))
         return float(loss)
 
     def versions(self) -> dict[str, str]:
+        """Of what computes."""
         return {"jax": jax.__version__}

@@ -7,15 +7,18 @@ from typing import Any
 import sklearn
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_info
-from work import Work
 
 import schuss
+from schuss.study.work import Work
+
+__all__ = ["PartialFit"]
 
 
 class PartialFit:
     """It shuffles by itself when timed."""
 
     shuffles = True
+    compiles_epochs = False
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         self.X, self.y = X, y
@@ -26,7 +29,8 @@ class PartialFit:
             alpha=0,
             batch_size=work.batch,
             learning_rate_init=work.rate,
-            momentum=0,
+            momentum=work.momentum,
+            nesterovs_momentum=False,
             n_iter_no_change=10**9,  # nothing to watch
             random_state=0,
         )
@@ -40,9 +44,11 @@ class PartialFit:
         self.threads = max(library["num_threads"] for library in threadpool_info())
 
     def epoch(self, order: Any) -> float:
+        """One pass over the rows in this order."""
         self.model.shuffle = order is None
         self.model.partial_fit(*((self.X, self.y) if order is None else (self.X[order], self.y[order])))
         return float(self.model.loss_)
 
     def versions(self) -> dict[str, str]:
+        """Of what computes."""
         return {"scikit-learn": sklearn.__version__}

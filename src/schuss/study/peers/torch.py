@@ -7,29 +7,36 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F  # noqa: N812
-from work import Work
 
 import schuss
+from schuss.study.work import Work
 
-HIDDEN = {"relu": torch.nn.ReLU, "logistic": torch.nn.Sigmoid}
+__all__ = ["Compiled", "Eager"]
+
+LAYERS = {
+    "relu": torch.nn.ReLU,
+    "logistic": torch.nn.Sigmoid,
+    "tanh": torch.nn.Tanh,
+    "identity": torch.nn.Identity,
+    "softmax": torch.nn.Identity,  # `cross_entropy` expects what is before softmax
+}
 Tensors = dict[str, torch.Tensor]
 
 
 def sequential(start: schuss.Network) -> torch.nn.Sequential:
-    """The starting network; with log_loss its outputs are those before softmax, which `cross_entropy` expects."""
+    """The starting network; with log_loss its outputs are those before softmax."""
     layers: list[torch.nn.Module] = []
-    for W, b in zip(start.weights, start.biases, strict=True):
+    for W, b, activation in zip(start.weights, start.biases, start.activations, strict=True):
         linear = torch.nn.Linear(*W.shape)
         with torch.no_grad():
             linear.weight.copy_(torch.tensor(W.T))
             linear.bias.copy_(torch.tensor(b))
-        layers += [linear, HIDDEN[start.activation]()]
-    layers[-1:] = [] if start.loss_name == "log_loss" else [torch.nn.Sigmoid()]
+        layers += [linear, LAYERS[activation]()]
     return torch.nn.Sequential(*layers)
 
 
 def mean_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Over the examples of a minibatch: log_loss of class numbers, squared_error of one-hot rows."""
+    """Over the examples of a minibatch: log_loss of class numbers, squared_error of rows."""
     if targets.ndim == 1:
         return F.cross_entropy(outputs, targets)
     return 0.5 / len(outputs) * F.mse_loss(outputs, targets, reduction="sum")
@@ -39,22 +46,24 @@ class Loop:
     """Rows are fetched by a permutation; losses stay tensors until the epoch ends."""
 
     shuffles = False
+    compiles_epochs = False
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
-        self.work, self.X = work, torch.from_numpy(X)
-        labels = torch.from_numpy(y)
-        self.y = labels if work.loss == "log_loss" else F.one_hot(labels, work.layers[-1]).float()
+        self.work, self.X, self.y = work, torch.from_numpy(X), torch.from_numpy(work.targets(y))
         self.model = sequential(start)
         self.threads = torch.get_num_threads()
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
+        """Train on these rows; their mean loss before it."""
         raise NotImplementedError
 
     def epoch(self, order: Any) -> float:
+        """One pass over the rows in this order."""
         losses = [self.step(rows) for rows in torch.from_numpy(order).split(self.work.batch)]
         return float(torch.stack(losses).mean())
 
     def versions(self) -> dict[str, str]:
+        """Of what computes."""
         return {"torch": torch.__version__}
 
 
@@ -63,12 +72,15 @@ class Eager(Loop):
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         super().__init__(work, X, y, start)
-        kind = (
-            torch.optim.Adam if work.optimizer == "adam" else torch.optim.SGD
-        )  # Adam's defaults are the work's
-        self.optimizer = kind(self.model.parameters(), lr=work.rate, fused=True)
+        parameters = self.model.parameters()
+        self.optimizer: torch.optim.Optimizer
+        if work.optimizer == "adam":  # its defaults are the work's
+            self.optimizer = torch.optim.Adam(parameters, lr=work.rate, fused=True)
+        else:
+            self.optimizer = torch.optim.SGD(parameters, lr=work.rate, momentum=work.momentum, fused=True)
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
+        """Train on these rows; their mean loss before it."""
         loss = mean_loss(self.model(self.X.index_select(0, rows)), self.y.index_select(0, rows))
         self.optimizer.zero_grad()
         loss.backward()
@@ -87,7 +99,7 @@ class Compiled(Loop):
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         super().__init__(work, X, y, start)
         parameters = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        update = self.adam(parameters) if work.optimizer == "adam" else self.sgd
+        update = self.adam(parameters) if work.optimizer == "adam" else self.sgd(parameters)
         model, examples, targets = self.model, self.X, self.y
         gradient = grad_and_value(lambda p, x, t: mean_loss(functional_call(model, p, (x,)), t))
 
@@ -99,11 +111,22 @@ class Compiled(Loop):
         self.compiled = torch.compile(step, dynamic=False, fullgraph=True, options={"cpp_wrapper": True})
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
+        """Train on these rows; their mean loss before it."""
         return self.compiled(rows)
 
-    def sgd(self, parameters: Tensors, gradients: Tensors) -> None:
-        for name, p in parameters.items():
-            p.sub_(self.work.rate * gradients[name])
+    def sgd(self, parameters: Tensors) -> Any:
+        """Gradient descent, with Polyak's momentum where there is some."""
+        rate, momentum = self.work.rate, self.work.momentum
+        velocity = {name: torch.zeros_like(p) for name, p in parameters.items()} if momentum else {}
+
+        def update(parameters: Tensors, gradients: Tensors) -> None:
+            for name, p in parameters.items():
+                if momentum:
+                    p.add_(velocity[name].mul_(momentum).sub_(rate * gradients[name]))
+                else:
+                    p.sub_(rate * gradients[name])
+
+        return update
 
     def adam(self, parameters: Tensors) -> Any:
         """torch.optim.Adam's formula; the step's number is a tensor so that it is not compiled in."""
