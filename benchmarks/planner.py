@@ -32,7 +32,7 @@ import numpy as np
 import schuss
 from schuss.engine import CpuEngine
 from schuss.optimizers import Optimizer
-from schuss.plan import Plan, allowed_threads
+from schuss.plan import Plan, allowed_threads, n_parameters
 from schuss.planner import probe
 from schuss.planner.account import Constants, Workload
 from schuss.planner.choice import candidates, choose
@@ -262,34 +262,41 @@ def verdict(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def overhead(seconds: float) -> None:
-    """A training of so many seconds, with plans tried and without: what that takes, and the bits."""
+def overhead(seconds: float, rounds: int = 3, turns: int = 20) -> list[dict[str, Any]]:
+    """Trainings of so many seconds, with plans tried and without, a twentieth of each in turn: times and bits."""
+    rows = []
     for layers, batch in (((784, 1024, 1024, 10), 128), ((784, 1024, 1024, 10), 4096), ((20, 100, 2), 200)):
         work = Workload(layers, batch, 50_000 // batch * batch)
         plan = choose("auto", threads=allowed_threads(), layer_sizes=layers, batch_size=batch, rows=10**9)
-        fixed = replace(plan, others=(), tries=1)
-        times: dict[str, list[float]] = {"auto": [], "fixed": []}
-        for _ in range(3):
-            runners: dict[str, CpuEngine] = {}
-            steps = 0
-            for name, chosen in (("fixed", fixed), ("auto", plan)):
-                runner = Runner(work, chosen)
-                steps = steps or max(1, int(seconds / runner.seconds(2)))
-                times[name].append(runner.seconds(steps) * steps)
-                runners[name] = runner.engine
-            same = all(
-                np.array_equal(a, b) for a, b in zip(*(parameters(e) for e in runners.values()), strict=True)
-            )
-        tried = {str(p): n for p, n, _ in runners["auto"].records()}
-        fixed_seconds, auto_seconds = median(times["fixed"]), median(times["auto"])
-        print(
-            f"{'-'.join(map(str, layers))} batch {batch}: fixed {fixed_seconds:.3f} s, auto {auto_seconds:.3f} s "
-            f"({auto_seconds / fixed_seconds - 1:+.1%}); equal bits: {same}; steps {tried}"
+        pilot = Runner(work, replace(plan, others=(), tries=1))
+        pilot.prepare(0.2)
+        steps = max(1, round(seconds / turns / pilot.seconds(pilot.steps)))
+        times: dict[str, list[float]] = {"fixed": [], "auto": []}
+        for _ in range(rounds):
+            runners = {"fixed": Runner(work, replace(plan, others=(), tries=1)), "auto": Runner(work, plan)}
+            sums = dict.fromkeys(runners, 0.0)
+            for _turn in range(turns):
+                for name, runner in runners.items():
+                    sums[name] += steps * runner.seconds(steps)
+            for name, total in sums.items():
+                times[name].append(total)
+        states = [state(runner.engine, layers) for runner in runners.values()]
+        same = all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
+        tried = {str(cut): count for cut, count, _ in runners["auto"].engine.records()}
+        ratio = median(a / f for a, f in zip(times["auto"], times["fixed"], strict=True))
+        rows.append(
+            {"work": asdict(work), "seconds": times, "ratio": ratio, "equal_bits": same, "steps": tried}
         )
+        print(
+            f"{'-'.join(map(str, layers))} batch {batch}: fixed {median(times['fixed']):.2f} s, auto "
+            f"{median(times['auto']):.2f} s ({ratio - 1:+.1%}); equal bits: {same}; steps {tried}"
+        )
+    return rows
 
 
-def parameters(engine: CpuEngine) -> list[Any]:
-    found = [np.empty(engine.n_parameters, engine.dtype) for _ in range(engine.slots)]
+def state(engine: CpuEngine, layers: tuple[int, ...]) -> list[Any]:
+    """Parameters and the optimizer's vectors."""
+    found = [np.empty(n_parameters(layers), engine.dtype) for _ in range(engine.slots)]
     for slot, flat in enumerate(found):
         engine.store_slot(slot, flat)
     return found
@@ -312,7 +319,7 @@ def main() -> None:
     elif o.what == "fit":
         print(fit(o.file))
     elif o.what == "overhead":
-        overhead(o.seconds)
+        common.write(o.json, {**common.machine(), "rows": overhead(o.seconds)})
     else:
         profile = probe.current(o.threads)  # before the cores are taken
         print(HEAD)

@@ -98,6 +98,7 @@ class Compiled(Loop):
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         super().__init__(work, X, y, start)
+        torch.compiler.reset()  # the number of shapes that one process may compile is limited
         parameters = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         update = self.adam(parameters) if work.optimizer == "adam" else self.sgd(parameters)
         model, examples, targets = self.model, self.X, self.y
