@@ -26,7 +26,8 @@ def profile(monkeypatch, tmp_path):
     blas = [Blas(1, 64, 32, 1, 5e9), Blas(128, 64, 32, 1, 50e9), Blas(128, 64, 32, 8, 300e9)]
     facts |= {"blas": [vars(one) for one in blas], "measured": "2026-01-02T03:04:05+00:00", "source": ""}
     found = Profile.from_dict(facts)
-    monkeypatch.setattr(probe, "current", lambda _threads=None: found)
+    other = load_machine("epyc-7763-2x64")
+    monkeypatch.setattr(probe, "current", lambda _threads=None, fresh=False: other if fresh else found)
     monkeypatch.setattr(last, "cache_dir", lambda: tmp_path / "cache")
     return found
 
@@ -97,8 +98,7 @@ def test_a_profile_for_planning_elsewhere(tmp_path, profile):
     assert json.loads(planned.stdout)["machine"]["measured"] == profile.measured
 
 
-def test_measure_takes_new_figures(monkeypatch):
-    monkeypatch.setattr(probe, "measure", lambda _threads: load_machine("epyc-7763-2x64"))
+def test_measure_takes_new_figures():
     assert "2 x AMD EPYC 7763: 128 cores" in run("--measure").stdout
 
 

@@ -11,8 +11,8 @@ from schuss.cli import app
 from schuss.cli.plan import MACHINES, NETWORKS
 from schuss.optimizers import Optimizer
 from schuss.plan import Plan
-from schuss.planner.choice import candidates
 from schuss.planner.account import Workload
+from schuss.planner.choice import candidates
 from schuss.planner.cost import predict
 from schuss.planner.files import given, load_machine
 from schuss.trainer import training_memory

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import schuss
 from schuss.errors import PlanError
-from schuss.plan import Plan, flops_per_example
+from schuss.plan import Plan, flops_per_example, processors
 from schuss.planner import choice, probe
-from schuss.planner.choice import candidates, choose
 from schuss.planner.account import Workload
+from schuss.planner.choice import candidates, choose
 from schuss.planner.cost import predict
 from schuss.planner.profile import Gather, Level, Profile
 
@@ -43,7 +43,7 @@ def machine(cores=CORES):
 @pytest.fixture
 def made_up(monkeypatch):
     """The planner takes this for the present machine."""
-    monkeypatch.setattr(choice, "profile_for", lambda threads, seconds=None: machine())
+    monkeypatch.setattr(choice, "profile_for", lambda threads, isa=None, seconds=None: machine())
     choice._chosen.cache_clear()
     yield machine()
     choice._chosen.cache_clear()
@@ -64,10 +64,8 @@ def test_a_prediction_is_no_faster_than_the_machine(work, cut):
     found = predict(work, Plan("native", *cut), machine())
     assert work.flops == flops_per_example(work.layer_sizes) * work.batch_size
     assert all(part >= 0 for part in found.parts.values())
-    assert math.isclose(found.seconds, sum(found.parts.values()))
     assert found.bound in found.parts
     assert 0 < found.share_of_peak < 1
-    assert math.isclose(found.gflops * 1e9, found.share_of_peak * found.peak)
     assert found.epoch_seconds >= 0.999 * work.rows / work.batch_size * found.seconds
 
 
@@ -117,7 +115,7 @@ def test_few_threads_on_a_machine_whose_barriers_are_slow(made_up, monkeypatch):
     assert choose("auto", **work).threads == CORES
     choice._chosen.cache_clear()
     slow = replace(machine(), barrier=dict.fromkeys((2, CORES), 0.001))
-    monkeypatch.setattr(choice, "profile_for", lambda threads, seconds=None: slow)
+    monkeypatch.setattr(choice, "profile_for", lambda threads, isa=None, seconds=None: slow)
     assert choose("auto", **work).threads == 1
 
 
@@ -165,6 +163,14 @@ def test_a_profile_survives_its_file(tmp_path):
         ({"levels": [{"name": "L1"}]}, "'read' is missing"),
         ({"speed": 3}, "unknown field 'speed'"),
         ({"shape": 3}, "has no attribute"),
+        ({"peak": {"float32": {"1": 1e9}}}, "peak must have float64"),
+        ({"cores": 0}, "cores must be at least 1, got 0"),
+        (
+            {"levels": machine().as_dict()["levels"][-1:]},
+            "levels must be caches with their bytes, and then memory",
+        ),
+        ({"peak": {"float32": {"2": 1e9}, "float64": {"2": 1e9}}}, "every rate must be known for 1 thread"),
+        ({"tiles": [{"rows": 1, "vectors": 1, "seconds": -1.0, "per_depth": 1e-9}]}, "must be positive"),
     ],
 )
 def test_no_profile(change, message):
@@ -199,9 +205,9 @@ def kept(monkeypatch, tmp_path):
     monkeypatch.setattr(probe, "cache_dir", lambda: tmp_path / "schuss")
     found = []
 
-    def measured(count):
+    def measured(count, isa):
         found.append(count)
-        return replace(machine(), cores=count)
+        return replace(machine(), cores=count, isa=isa, measured=f"2026-01-{len(found):02}")
 
     monkeypatch.setattr(probe, "measure", measured)
     monkeypatch.setattr(probe, "_of_this_process", {})
@@ -219,8 +225,39 @@ def test_the_machine_is_measured_once(kept):
     for path in folder.iterdir():
         path.write_text("{")
     probe._of_this_process.clear()
-    assert probe.current(CORES) == profile
+    assert probe.current(CORES).peak == profile.peak
     assert len(measured) == 3
+
+
+def test_each_instruction_set_is_a_machine_of_its_own(kept):
+    _, measured = kept
+    best, portable = probe.current(CORES), probe.current(CORES, "portable")
+    assert (portable.isa, len(measured)) == ("portable", 2)
+    assert probe.cached(CORES, "portable") == portable
+    assert probe.cached(CORES) == best
+    assert probe.assumed(CORES, "portable").shape != probe.assumed(CORES, "avx2").shape
+
+
+def test_measured_anew_on_demand(kept):
+    folder, measured = kept
+    old = probe.current(CORES)
+    stamp = probe.stamp(CORES)
+    new = probe.current(CORES, fresh=True)
+    assert len(measured) == 2
+    assert new != old
+    assert probe.stamp(CORES) != stamp
+    (file,) = folder.iterdir()
+    assert Profile.load(file) == probe.cached(CORES) == new
+
+
+def test_a_new_profile_counts_at_once(kept, monkeypatch):
+    """What was chosen before the machine was known is not kept."""
+    work = {"threads": CORES, "layer_sizes": (784, 256, 10), "batch_size": 128}
+    assert choose("auto", **work).threads > 1
+    slow = replace(machine(), barrier={n: 1e-3 for n in (2, CORES)}, measured="today")  # noqa: C420
+    monkeypatch.setattr(probe, "measure", lambda count, isa: slow)
+    probe.current(CORES, fresh=True)
+    assert choose("auto", **work).threads == 1
 
 
 def test_more_threads_than_processors_are_no_use(kept, monkeypatch):
@@ -229,7 +266,9 @@ def test_more_threads_than_processors_are_no_use(kept, monkeypatch):
     probe.current(CORES)
     assert measured == [CORES]
     for profile in (probe.current(1000), probe.assumed(1000)):
-        monkeypatch.setattr(choice, "profile_for", lambda threads, seconds=None, profile=profile: profile)
+        monkeypatch.setattr(
+            choice, "profile_for", lambda threads, isa=None, seconds=None, profile=profile: profile
+        )
         choice._chosen.cache_clear()
         plan = choose("auto", threads=1000, layer_sizes=(4096, 4096, 4096), batch_size=4096)
         assert (plan.threads, plan.allowed) == (CORES, 1000)
@@ -239,7 +278,7 @@ def test_more_threads_than_processors_are_no_use(kept, monkeypatch):
 def test_a_busy_machine_is_not_kept(kept, monkeypatch):
     folder, _ = kept
     peak = machine().peak | {"float32": {1: 1e11, CORES: 3e10}}
-    monkeypatch.setattr(probe, "measure", lambda count: replace(machine(), peak=peak))
+    monkeypatch.setattr(probe, "measure", lambda count, isa: replace(machine(), peak=peak))
     assert probe.current(CORES).peak == peak
     assert list(folder.glob("*")) == []
 
@@ -265,7 +304,7 @@ def test_measured_here():
     """All figures are there, and of the right order: no timing is asserted beyond that."""
     profile = probe.measure(2)
     assert profile.measured
-    assert profile.cores == 2
+    assert profile.cores == min(2, processors()[0])
     assert 1e8 < profile.peak["float64"][1] < profile.peak["float32"][1] < 1e13
     assert [level.bytes for level in profile.levels[:-1]] == sorted(
         level.bytes for level in profile.levels[:-1]
@@ -273,7 +312,7 @@ def test_measured_here():
     assert profile.levels[-1].bytes == 0
     rows, vectors = profile.shape["float32"][2], profile.shape["float32"][1]
     assert set(profile.tiles) == {(r, v) for r in range(1, rows + 1) for v in range(1, vectors + 1)}
-    assert set(profile.barrier) == {2}
+    assert set(profile.barrier) == set(range(2, profile.cores + 1))
     assert Profile.from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
     assert probe.assumed(2).measured == ""
     assert 0 < predict(Workload((784, 100, 10)), Plan("native", 2, 1), profile).share_of_peak < 2
@@ -288,6 +327,7 @@ def blobs(rows=4096):
 
 
 def test_the_report_says_what_was_tried_and_chosen(monkeypatch, caplog):
+    monkeypatch.setattr(probe, "processors", lambda: (2, 2))
     monkeypatch.setattr(choice, "WORTH_TRYING", 0.0)
     monkeypatch.setattr(choice, "NEAR", 1e9)
     choice._chosen.cache_clear()
@@ -298,7 +338,7 @@ def test_the_report_says_what_was_tried_and_chosen(monkeypatch, caplog):
     report = network.plan_report
     assert set(report.measured) == {"native:1x1", "native:2x1", "native:1x2"}
     assert str(report.present) == network.trained_plan
-    assert "measured" in report.sentence
+    assert "at best" in report.sentence
     assert sum(steps for _, steps, _ in report.records) <= 30 * 32
     text = str(report)
     assert all(plan in text for plan in report.measured)
@@ -307,6 +347,31 @@ def test_the_report_says_what_was_tried_and_chosen(monkeypatch, caplog):
     same = schuss.train(X, y, hidden_layer_sizes=64, epochs=30, plan="native:1x1")
     np.testing.assert_array_equal(network.parameters, same.parameters)
     assert same.plan_report.sentence == "native:1x1, as asked for"
+
+
+@pytest.mark.parametrize("plan", ["gemm:1x2", "gemv:2x1", "naive:1x2"])
+def test_a_named_plan_stays_what_it_is(plan):
+    X, y = blobs(256)
+    network = schuss.train(X, y, hidden_layer_sizes=8, epochs=2, plan=plan, n_jobs=2)
+    assert network.trained_plan == str(network.plan_report.present) == plan
+    assert [record[0] for record in network.plan_report.records] == [plan]
+
+
+def test_the_report_of_single_steps_is_up_to_date():
+    X, y = blobs(40)
+    model = schuss.MLPClassifier(8, n_jobs=2, batch_size=1)
+    for i in range(40):
+        model.partial_fit(X[i : i + 1], y[i : i + 1], classes=[0, 1, 2])
+    assert sum(steps for _, steps, _ in model.plan_report_.records) == 40
+
+
+def test_a_report_goes_with_its_model_without_the_machine():
+    X, y = blobs(256)
+    report = schuss.train(X, y, hidden_layer_sizes=8, epochs=2, n_jobs=2).plan_report
+    assert str(report)
+    again = pickle.loads(pickle.dumps(report))
+    assert again == report
+    assert set(vars(again)) == {"plan", "present", "work", "records", "isa"}
 
 
 def test_a_short_training_tries_nothing():

@@ -10,8 +10,8 @@ import pytest
 
 from schuss.errors import PlanError
 from schuss.planner import cluster as cluster_module
-from schuss.planner.cluster import PAYS, Cluster, counts
 from schuss.planner.account import Workload
+from schuss.planner.cluster import PAYS, Cluster, counts
 from schuss.planner.files import given, load_network
 from schuss.planner.interconnect import Interconnect, allreduce
 from schuss.planner.profile import Profile
@@ -23,13 +23,14 @@ MEMORY = {
     "read": {1: 12e9, 4: 24e9},
     "update": {1: 9e9, 4: 18e9},
 }
+CACHE = MEMORY | {"name": "L2", "bytes": 1024, "shared_by": 1}
 MACHINE = {
     "name": "box",
     "isa": "avx2",
     "cores": 4,
     "shape": {"float32": (8, 2, 6), "float64": (4, 2, 6)},
     "peak": {"float32": {1: 1e11, 4: 4e11}, "float64": {1: 5e10, 4: 2e11}},
-    "levels": [MEMORY],
+    "levels": [CACHE, MEMORY],
 }
 NETWORK = Interconnect("wire", latency_us=2.0, gb_per_s=10.0)
 

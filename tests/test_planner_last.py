@@ -24,7 +24,12 @@ def test_a_training_is_read_back_as_it_was(network):
     last.record(network, batch_size=8, rows=40, formula="sgd")
     found = last.load()
     assert (found.layer_sizes, found.batch_size, found.rows) == ((3, 4, 2), 8, 40)
-    assert (found.formula, found.loss, found.dtype, found.plan) == ("sgd", "log_loss", "float64", "native:1x1")
+    assert (found.formula, found.loss, found.dtype, found.plan) == (
+        "sgd",
+        "log_loss",
+        "float64",
+        "native:1x1",
+    )
     assert found.gflops == np.median(network.history["gflops"])
     assert found.epoch_seconds == np.median(network.history["epoch_seconds"])
     assert [path.name for path in last.path().parent.iterdir()] == ["last-training.json"]

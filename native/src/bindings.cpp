@@ -15,7 +15,6 @@
 #include <string>
 
 #include "engine/engine.hpp"
-#include "engine/measure.hpp"
 #include "team/cores.hpp"
 #include "team/interrupt.hpp"
 #include "team/limit.hpp"
@@ -24,6 +23,9 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace schuss {
+
+void bind_measures(nb::module_& m);  // bindings_measure.cpp
+
 namespace {
 
 using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
@@ -116,6 +118,7 @@ class PyEngine {
   void forget_interrupts() { check_.forget(); }
   int slots() const { return engine_.slots(); }
   index bytes(index batch_size) const { return engine_.bytes(batch_size); }
+  bool settling() const { return engine_.settling(); }
   std::pair<int, int> present() const { return {engine_.present().examples, engine_.present().matrix}; }
   // (E, M, steps taken so, least seconds an example) of each cut
   std::vector<std::tuple<int, int, std::int64_t, double>> records() {
@@ -349,6 +352,7 @@ void bind_engine(nb::module_& m, const char* name) {
       .def("forget_interrupts", &E::forget_interrupts)
       .def_prop_ro("slots", &E::slots)
       .def("present", &E::present)
+      .def_prop_ro("settling", &E::settling)
       .def("records", &E::records, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_rw("steps_taken", &E::steps_taken, &E::set_steps_taken)
       .def("run", &E::run, "x"_a, "y"_a, "order"_a, "batch_size"_a, "rates"_a, nb::arg("losses").noconvert(),
@@ -367,61 +371,6 @@ void elementary(const std::string& isa, int which, ConstVector<T> x, Vector<T> o
   require_length(out, static_cast<index>(x.shape(0)), "out");
   select_isa(isa).table<T>().elementary(static_cast<Elementary>(which), static_cast<index>(x.shape(0)), x.data(),
                                         out.data());
-}
-
-double product_rate(const std::string& isa, const std::string& kind, index rows, index depth, index columns,
-                    double seconds, bool float64) {
-  require(kind == "forward" || kind == "gradient", "kind must be forward or gradient, got '" + kind + "'");
-  require(rows >= 1 && depth >= 1 && columns >= 1, "rows, depth and columns must be at least 1");
-  const ProductKind which = kind == "forward" ? ProductKind::forward : ProductKind::gradient;
-  const Isa& chosen = select_isa(isa);
-  const nb::gil_scoped_release release;
-  return float64 ? measure_product(*chosen.float64, which, rows, depth, columns, seconds)
-                 : measure_product(*chosen.float32, which, rows, depth, columns, seconds);
-}
-
-template <class T>
-void bind_measures(nb::module_& m, const std::string& bits) {
-  const auto define = [&](const char* name, auto measure, auto... arguments) {
-    m.def((name + bits).c_str(), measure, arguments..., nb::call_guard<nb::gil_scoped_release>());
-  };
-  const auto kernels = [](const std::string& isa) -> const KernelTable<T>& { return select_isa(isa).table<T>(); };
-  define(
-      "measure_tile",
-      [kernels](const std::string& isa, index rows, index vectors, index depth, double seconds) {
-        const KernelTable<T>& table = kernels(isa);
-        require(rows >= 1 && rows <= table.tile_rows && vectors >= 1 && vectors <= table.panel_vectors && depth >= 1,
-                "a tile has at least 1 row, vector and depth, and at most " + std::to_string(table.tile_rows) +
-                    " rows and " + std::to_string(table.panel_vectors) + " vectors");
-        return measure_tile(table, rows, vectors, depth, seconds);
-      },
-      "isa"_a, "rows"_a, "vectors"_a, "depth"_a, "seconds"_a);
-  define(
-      "measure_stream",
-      [kernels](const std::string& isa, const std::string& kind, int threads, index bytes, double seconds) {
-        require(kind == "read" || kind == "update", "kind must be read or update, got '" + kind + "'");
-        return measure_stream(kernels(isa), kind == "read" ? Stream::read : Stream::update, threads, bytes, seconds);
-      },
-      "isa"_a, "kind"_a, "threads"_a, "bytes"_a, "seconds"_a);
-  define(
-      "measure_exchange",
-      [kernels](const std::string& isa, index bytes, double seconds) {
-        return measure_exchange(kernels(isa), bytes, seconds);
-      },
-      "isa"_a, "bytes"_a, "seconds"_a);
-  define(
-      "measure_gather",
-      [kernels](const std::string& isa, index features, index bytes, double seconds) {
-        require(features >= 1, "features must be at least 1, got " + std::to_string(features));
-        return measure_gather(kernels(isa), features, bytes, seconds);
-      },
-      "isa"_a, "features"_a, "bytes"_a, "seconds"_a);
-  define(
-      "measure_activation",
-      [kernels](const std::string& isa, int function, double seconds) {
-        return measure_activation(kernels(isa), static_cast<Activation>(function), seconds);
-      },
-      "isa"_a, "function"_a, "seconds"_a);
 }
 
 }  // namespace
@@ -451,20 +400,7 @@ NB_MODULE(_core, m) {
   m.def("allowed_cores", &allowed_cores);
   m.def("physical_cores", &physical_cores);
   m.def("thread_limit", &thread_limit);
-  m.def(
-      "measure_peak",
-      [](const std::string& isa, int threads, double seconds, bool float64) {
-        const Isa& chosen = select_isa(isa);
-        const nb::gil_scoped_release release;
-        return float64 ? measure_peak(*chosen.float64, threads, seconds)
-                       : measure_peak(*chosen.float32, threads, seconds);
-      },
-      "isa"_a, "threads"_a, "seconds"_a, "float64"_a);
-  m.def("measure_product", &product_rate, "isa"_a, "kind"_a, "rows"_a, "depth"_a, "columns"_a, "seconds"_a,
-        "float64"_a);
-  m.def("measure_barrier", &measure_barrier, "threads"_a, "seconds"_a, nb::call_guard<nb::gil_scoped_release>());
-  bind_measures<float>(m, "32");
-  bind_measures<double>(m, "64");
+  bind_measures(m);
   m.def("elementary", &elementary<float>, "isa"_a, "which"_a, "x"_a, nb::arg("out").noconvert());
   m.def("elementary", &elementary<double>, "isa"_a, "which"_a, "x"_a, nb::arg("out").noconvert());
 }

@@ -241,16 +241,23 @@ class CpuEngine:
 
     @property
     def present(self) -> Plan:
-        """The plan of the next step: this engine's, or another cut of it."""
-        e, m = self._core.present()
-        return (
-            self.plan if (e, m) == (self.plan.examples, self.plan.matrix) else Plan(self.plan.kernels, e, m)
-        )
+        """The plan in use: this engine's, or another cut of it."""
+        return self._cut(*self._core.present())
+
+    @property
+    def settling(self) -> bool:
+        """Whether cuts are still on trial, as training has just begun; to be asked between calls."""
+        return bool(self._core.settling)
 
     def records(self) -> list[tuple[Plan, int, float]]:
         """The plan, then it with each other cut; steps taken so, and the least seconds an example, inf before any."""
-        kernels = self.plan.kernels
-        return [(Plan(kernels, e, m), steps, seconds) for e, m, steps, seconds in self._core.records()]
+        return [(self._cut(e, m), steps, seconds) for e, m, steps, seconds in self._core.records()]
+
+    def _cut(self, examples: int, matrix: int) -> Plan:
+        """The plan with another cut; that of a BLAS, of whose threads the core does not know, has none."""
+        if self.plan.uses_blas or (examples, matrix) == (self.plan.examples, self.plan.matrix):
+            return self.plan
+        return Plan(self.plan.kernels, examples, matrix)
 
     def memory(self, batch_size: int) -> int:
         """Bytes that training in minibatches of `batch_size` takes, beside the data: parameters, optimizer state,

@@ -151,7 +151,6 @@ class Trainer:
             raise
         seconds = time.perf_counter() - began
         self.network.adopt(self.engine)
-        self._report(n)
         if not finite or not np.isfinite(self.network.parameters).all():
             self.network.parameters = before
             self._forget_slots()
@@ -163,14 +162,16 @@ class Trainer:
         if sample_weight is not None and not losses.all():  # minibatches without weight have no loss
             shares = shares * (np.add.reduceat(sample_weight[order], np.arange(0, n, B)) > 0)
         self._record(float(losses @ shares / max(1, shares.sum())), float(rates[-1]), n, seconds)
+        self.report()
 
-    def _report(self, rows: int) -> None:
-        """How the steps are divided now, for the network and the log."""
+    def report(self) -> None:
+        """Bring the network's report on the plan up to date, and say in the log where the plan is another one now."""
         n = self.network
+        rows = self.seen // max(1, self.epochs_done)
         n.plan_report = PlanReport.of(self.engine, n, self.batch_size, rows, self.optimizer.formula)
         if str(n.plan_report.present) != n.trained_plan:
             n.trained_plan = str(n.plan_report.present)
-            _log.info("epoch %d: %s", self.epochs_done + 1, n.plan_report.sentence)
+            _log.info("after epoch %d: %s", self.epochs_done, n.plan_report.sentence)
 
     def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> None:
         """An epoch of one minibatch, all rows as they lie, with as little around the step as there can be.
@@ -193,9 +194,9 @@ class Trainer:
         if not taken:
             self._forget_slots()
             raise self._diverged(f"loss became {loss}", 1)
-        if self.epochs_done % _REPORT_EVERY == 0:
-            self._report(n)
         self._record(loss, rate, n, time.perf_counter() - began)
+        if self.epochs_done % _REPORT_EVERY == 1:
+            self.report()
 
     def _forget_slots(self) -> None:
         """The optimizer begins anew: what it holds of a training that diverged would make the next one diverge."""

@@ -41,12 +41,18 @@ def summary() -> dict[str, Any]:
 def cpu_name() -> str:
     """Of the processor, as the system calls it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    facts = {
+        name.strip(): text.strip() for name, colon, text in (line.partition(":") for line in lines) if colon
+    }
+    if "model name" in facts:
+        return facts["model name"]
+    parts = [
+        facts[name] for name in ("CPU implementer", "CPU part", "CPU variant") if name in facts
+    ]  # ARM has no name
+    return " ".join([platform.processor() or platform.machine(), *parts])
 
 
 def _caches() -> dict[str, str]:

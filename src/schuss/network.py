@@ -270,7 +270,7 @@ class Network:
                 engine = self.new_engine(plan)
                 engine.load(self.parameters)
                 self._engine, self._engine_ahead, self._adopted = engine, False, False
-                if plan.threads > 1:
+                if plan.threads > 1 or plan.others:
                     _let_older_ones_rest(self)
             self._engine_key, self._engine_rows = key, rows
         self._engine.forget_interrupts()
@@ -283,7 +283,7 @@ class Network:
         """The plan that `text` means for this network; see :func:`schuss.planner.choice.choose`."""
         return choose(
             text, threads=threads, layer_sizes=self.layer_sizes, batch_size=batch_size, rows=rows, epochs=epochs,
-            activation=self.activations, formula=formula, dtype=self.dtype.name,
+            activation=self.activations, formula=formula, dtype=self.dtype.name, isa=self.isa,
         )  # fmt: skip
 
     def _key(self, threads: int) -> Any:

@@ -350,7 +350,8 @@ bool Engine<T>::gradient(const Examples& x, const Targets<T>& y, const double* w
   };
   const auto began = Clock::now();
   run_team(way(), part);
-  pace_.add(static_cast<double>(x.rows), std::chrono::duration<double>(Clock::now() - began).count());
+  if (!stop_.raised())
+    pace_.add(static_cast<double>(x.rows), std::chrono::duration<double>(Clock::now() - began).count());
   return !stop_.raised();
 }
 

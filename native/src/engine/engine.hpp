@@ -89,8 +89,10 @@ class Engine {
   void load(int slot, const T* flat);
   void store(int slot, T* flat);
   std::int64_t steps_taken() const { return steps_taken_; }
-  // The cut of the next step.
-  Cut present() const { return way().cut; }
+  // The cut in use, also while others are on trial.
+  Cut present() const { return ways_[static_cast<std::size_t>(pace_.settled())].cut; }
+  // Between runs: whether cuts are still on trial at the start.
+  bool settling() const { return pace_.settling(); }
   // The plan's cut first.
   std::vector<CutRecord> records();
   void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }

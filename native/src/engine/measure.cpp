@@ -153,36 +153,6 @@ double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, i
   });
 }
 
-// The median of the rounds: where two threads take turns on one core, nothing has to cross, and that would be the best.
-template <class T>
-double measure_exchange(const KernelTable<T>& kernels, index bytes, double seconds) {
-  const index block = 8 * kernels.lanes;
-  const index words = std::max(bytes / static_cast<index>(sizeof(T)) / block, index{1}) * block;
-  Team team(2);
-  Barrier& both = team.make_barrier(2);
-  Buffer<T> memory[2] = {filled<T>(words), filled<T>(words)};
-  std::vector<double> rounds;
-  bool going = true;
-  const auto begin = Clock::now();
-  team.run([&](int t) {
-    bool more = true;
-    for (int i = 0; more; ++i) {
-      std::fill_n(memory[t].data(), words, static_cast<T>(i));
-      both.wait();
-      const auto start = Clock::now();
-      keep(kernels.read(words, memory[1 - t].data()));
-      const double took = elapsed(start);
-      if (t == 0) rounds.push_back(took);
-      if (t == 0) going = elapsed(begin) < seconds;
-      both.wait();
-      more = going;
-      both.wait();
-    }
-  });
-  std::nth_element(rounds.begin(), rounds.begin() + static_cast<std::ptrdiff_t>(rounds.size() / 2), rounds.end());
-  return sizeof(T) * static_cast<double>(words) / rounds[rounds.size() / 2];
-}
-
 template <class T>
 double measure_gather(const KernelTable<T>& kernels, index features, index bytes, double seconds) {
   const index rows = std::max(bytes / static_cast<index>(sizeof(float)) / features, index{1});
@@ -212,15 +182,13 @@ double measure_activation(const KernelTable<T>& kernels, Activation function, do
          });
 }
 
-#define SCHUSS_MEASURES(T)                                                                             \
-  template double measure_peak<T>(const KernelTable<T>&, int, double);                                 \
-  template double measure_product<T>(const KernelTable<T>&, ProductKind, index, index, index, double); \
-  template double measure_tile<T>(const KernelTable<T>&, index, index, index, double);                 \
-  template double measure_stream<T>(const KernelTable<T>&, Stream, int, index, double);                \
-  template double measure_exchange<T>(const KernelTable<T>&, index, double);                           \
-  template double measure_gather<T>(const KernelTable<T>&, index, index, double);                      \
-  template double measure_activation<T>(const KernelTable<T>&, Activation, double);
-SCHUSS_MEASURES(float)
-SCHUSS_MEASURES(double)
+template double measure_peak<float>(const KernelTable<float>&, int, double);
+template double measure_peak<double>(const KernelTable<double>&, int, double);
+template double measure_product<float>(const KernelTable<float>&, ProductKind, index, index, index, double);
+template double measure_product<double>(const KernelTable<double>&, ProductKind, index, index, index, double);
+template double measure_tile<float>(const KernelTable<float>&, index, index, index, double);
+template double measure_stream<float>(const KernelTable<float>&, Stream, int, index, double);
+template double measure_gather<float>(const KernelTable<float>&, index, index, double);
+template double measure_activation<float>(const KernelTable<float>&, Activation, double);
 
 }  // namespace schuss

@@ -29,10 +29,6 @@ enum class Stream { read, update };
 template <class T>
 double measure_stream(const KernelTable<T>& kernels, Stream kind, int threads, index bytes, double seconds);
 
-// Bytes a second at which a thread reads what another has just written, while that one reads what it wrote.
-template <class T>
-double measure_exchange(const KernelTable<T>& kernels, index bytes, double seconds);
-
 // Seconds to fetch a row of `features` float32 values, rows in random order from `bytes` of memory.
 template <class T>
 double measure_gather(const KernelTable<T>& kernels, index features, index bytes, double seconds);

@@ -30,6 +30,10 @@ class Pace {
   }
 
   int way() const { return way_; }
+  // The one in use, also while others are on trial.
+  int settled() const { return settled_; }
+  // Whether the trials at the start are still going on.
+  bool settling() const { return comparing_ && starting_; }
   const std::vector<Record>& records() const { return records_; }
 
   // A step over `examples` took `seconds` in the present way.
@@ -66,7 +70,6 @@ class Pace {
   void begin_comparison() {
     comparing_ = true;
     std::fill(found_.begin(), found_.end(), std::numeric_limits<double>::infinity());
-    before_ = way_;
     next_ = 0;
     way_ = queue_[0];
   }
@@ -87,8 +90,11 @@ class Pace {
     }
     const auto least = std::min_element(found_.begin(), found_.end());
     const bool gain = *least < (starting_ ? level_ : kGain * level_);
-    way_ = gain ? static_cast<int>(least - found_.begin()) : before_;
-    if (gain) level_ = *least;
+    if (gain) {
+      settled_ = static_cast<int>(least - found_.begin());
+      level_ = *least;
+    }
+    way_ = settled_.load();
     if (starting_ || level_ < kQuiet * least_ever()) home_ = way_;
     if (gain || starting_) patience_ = kShortest;
     else if (trouble_) patience_ = std::min(2 * patience_, kLongest);
@@ -116,17 +122,16 @@ class Pace {
   }
 
   std::vector<Record> records_;
-  std::atomic<int> way_{0};  // others may look
-  int near_ = 1;             // ways that may be the best one though nothing is wrong
-  int home_ = 0;             // the best way while nobody else takes the cores
-  bool starting_ = true;     // a comparison that comes before any other window
+  std::atomic<int> way_{0}, settled_{0};  // others may look
+  int near_ = 1;                          // ways that may be the best one though nothing is wrong
+  int home_ = 0;                          // the best way while nobody else takes the cores
+  bool starting_ = true;                  // a comparison that comes before any other window
   bool comparing_ = false;
   bool compared_ = false;
   bool trouble_ = false;    // why it is compared
   std::vector<int> queue_;  // ways of a comparison, in turn
   std::size_t next_ = 0;
   std::vector<double> found_;  // least of each in this comparison
-  int before_ = 0;             // the way before it
   int windows_ = 0;            // since the last one
   int patience_ = kShortest;
   double level_ = std::numeric_limits<double>::infinity();  // seconds an example of the present way, smoothed

@@ -18,18 +18,17 @@ constexpr int kSpin = 2000;
 }  // namespace
 
 // The threads and the two words they meet at. A child of fork inherits the words but not the threads. `call` holds the
-// number of the call and, in its lower half, how many threads it is for: those beyond may sleep through several.
+// number of the call and, in its lower half, how many threads it is for (none: to leave): those beyond may sleep
+// through several.
 struct Team::Crew {
   static constexpr std::uint32_t kThreads = 0xffff;
   const pid_t owner = getpid();
   std::vector<std::thread> threads;
   const std::function<void(int)>* work = nullptr;
-  bool leaving = false;
   alignas(64) std::atomic<std::uint32_t> call{0};
   alignas(64) std::atomic<std::uint32_t> busy{0};
 
   ~Crew() {
-    leaving = true;
     announce(0);
     for (std::thread& thread : threads) thread.join();
   }
@@ -68,8 +67,9 @@ void Team::start_crew() {
       while (true) {
         wait_while_equal(crew->call, seen, spin_);
         seen = crew->call.load(std::memory_order_acquire);
-        if (crew->leaving) return;
-        if (static_cast<std::uint32_t>(i) >= (seen & Crew::kThreads)) continue;
+        const std::uint32_t members = seen & Crew::kThreads;
+        if (members == 0) return;  // the team is at its end
+        if (static_cast<std::uint32_t>(i) >= members) continue;
         guarded(*crew->work, i);
         if (crew->busy.fetch_sub(1, std::memory_order_acq_rel) == 1) crew->busy.notify_one();
       }

@@ -50,7 +50,9 @@ def measured(
         identity = {**asked.settings.as_dict(), "machine": summary(), "environment": watched()}
         goes_on = journal.begin(identity, datetime.now(UTC).isoformat(timespec="seconds"))
         left_out = [f"{name} is left out: {reason}" for name, reason in measuring.absent.items()]
-        for line in (*asked.notes, *([f"{folder}: goes on where it stopped"] if goes_on else []), *left_out):
+        for line in asked.notes:  # other data than were asked for: said in any case
+            click.echo(line, err=True)
+        for line in (*([f"{folder}: goes on where it stopped"] if goes_on else []), *left_out):
             progress.line(line)
         asked.save_data(Path(source))
         try:

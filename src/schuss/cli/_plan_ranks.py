@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from schuss.cli._plan_tables import duration
+from schuss.planner.units import duration
 
 if TYPE_CHECKING:
     from schuss.planner.cluster import Cluster, RankStep

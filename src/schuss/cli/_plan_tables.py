@@ -6,19 +6,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from schuss.cli._plan_work import Planned
+from schuss.planner.units import duration
 
 if TYPE_CHECKING:
     from schuss.plan import Plan
     from schuss.planner.account import Prediction
     from schuss.planner.profile import Profile
 
-__all__ = ["Outlook", "duration", "origin"]
+__all__ = ["Outlook", "origin"]
 
 #: The study's kernels beside the native ones.
 _OTHERS = ("naive", "gemv", "gemm")
 #: Predictions nearer to each other than this say nothing of which plan is faster.
 _EQUAL = 0.01
-_UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _KIND = {
     "arithmetic": "arithmetic",
     "cache": "the caches",
@@ -46,7 +46,7 @@ class Outlook:
 
         self.what = what
         self.work, self.settings, self.profile = what.work, what.settings, profile
-        self.native = candidates(self.work, profile, self.settings.threads)
+        self.native = candidates(self.work, profile, min(self.settings.threads, profile.cores))
         named = Plan.parse(self.settings.plan, self.settings.threads)
         self.chosen = self.native[0] if named is None else predict(self.work, named, profile)
         self.named = named is not None
@@ -182,13 +182,6 @@ class Outlook:
 def origin(profile: Profile) -> str:
     """Where a profile's figures come from, in words."""
     return f"measured {profile.measured[:10]}" if profile.measured else "from data sheets, not measured"
-
-
-def duration(seconds: float) -> str:
-    """Seconds with a unit that suits them, to three digits."""
-    unit, size = next((unit for unit in _UNITS if seconds >= 0.9995 * unit[1]), _UNITS[-1])
-    found = seconds / size
-    return f"{found:,.0f} {unit}" if found >= 1000 else f"{found:.3g} {unit}"
 
 
 def _division(plan: Plan) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schuss.cli._plan_tables import duration, origin
+from schuss.cli._plan_tables import origin
+from schuss.planner.units import duration
 
 if TYPE_CHECKING:
     from schuss.planner.profile import Profile

@@ -117,7 +117,7 @@ def info(
     from schuss.planner import last, probe
 
     facts = machine.summary()
-    profile = probe.measure(threads) if measure else probe.current(threads)
+    profile = probe.current(threads, fresh=measure)
     if save_profile is not None:
         profile.save(save_profile)
     if plot is not None:

@@ -89,6 +89,9 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     @property
     def plan_report_(self) -> PlanReport | None:
         """What was predicted and measured for the plan of the last training; None for a model from a file."""
+        trainer = self._training.trainer if "_training" in self.__dict__ else None
+        if trainer is not None:
+            trainer.report()
         return self.network_.plan_report
 
     # --- what the derived classes say -----------------------------------------------------------------------------

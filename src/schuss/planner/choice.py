@@ -48,12 +48,12 @@ def _numbers(threads: int) -> list[int]:
     return sorted(found)
 
 
-def profile_for(threads: int, seconds: float | None = None) -> Profile:
+def profile_for(threads: int, isa: str | None = None, seconds: float | None = None) -> Profile:
     """The profile kept from before; else what may be assumed, or, for a training of so many seconds, measured."""
-    found = probe.cached(threads)
+    found = probe.cached(threads, isa)
     if found is None and seconds is not None and seconds > WORTH_MEASURING:
-        found = probe.current(threads)
-    return found or probe.assumed(threads)
+        found = probe.current(threads, isa)
+    return found or probe.assumed(threads, isa)
 
 
 def choose(
@@ -67,6 +67,7 @@ def choose(
     activation: str | Sequence[str] = "relu",
     formula: str = "sgd",
     dtype: str = "float32",
+    isa: str | None = None,
 ) -> Plan:
     """The plan that `text` names, or, where it leaves the choice open, the one predicted to be the fastest.
 
@@ -87,6 +88,8 @@ def choose(
         Of the hidden layers; of several the first counts.
     formula, dtype : str
         As in :class:`Workload`.
+    isa : str or None, default None
+        See :func:`schuss.engine.chosen_isa`.
 
     Raises
     ------
@@ -97,17 +100,21 @@ def choose(
     if plan is None:
         name = activation if isinstance(activation, str) else next(iter(activation), "relu")
         work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, formula, dtype)
-        plan = _chosen(text == "predict", threads, work, epochs if rows else 0)
+        plan = _chosen(
+            text == "predict", threads, work, epochs if rows else 0, isa, probe.stamp(threads, isa)
+        )
     return replace(plan, asked=text, allowed=threads)
 
 
 @lru_cache(maxsize=64)
-def _chosen(fixed: bool, threads: int, work: Workload, epochs: int) -> Plan:
-    profile = profile_for(threads)
+def _chosen(
+    fixed: bool, threads: int, work: Workload, epochs: int, isa: str | None, _profile: object
+) -> Plan:
+    profile = profile_for(threads, isa)
     found = candidates(work, profile, min(threads, profile.cores))
     seconds = found[0].epoch_seconds * epochs
     if seconds > WORTH_MEASURING:
-        profile = profile_for(threads, seconds)
+        profile = profile_for(threads, isa, seconds)
         found = candidates(work, profile, min(threads, profile.cores))
     best = found[0]
     if fixed:

@@ -5,7 +5,6 @@ The equations, and how well they predict, are in docs/planner.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -126,13 +125,12 @@ class NativeStep(Account):
 
     def gather(self, own: int) -> None:
         data = self.work.rows * self.work.layer_sizes[0] * 4
-        last = self.profile.levels[-2].bytes if len(self.profile.levels) > 1 else 0
-        how = self.profile.gather["cached" if data < last else "memory"]
+        how = self.profile.gather["cached" if data < self.profile.levels[-2].bytes else "memory"]
         self.overhead += own * (how.row + 4 * self.work.layer_sizes[0] / how.rate + self.k.row * self.cycle)
 
     def cross(self, total: float) -> None:
-        """Of what a thread reads, other threads wrote their share since it last did; it comes out of their own caches as
-        far as those hold it, and else with what is moved."""
+        """Of what a thread reads, other threads wrote their share since it last did; it comes out of their own caches
+        as far as those hold it, and else with what is moved."""
         threads, levels = self.plan.threads, self.profile.levels
         own = max((level.bytes for level in levels if level.shared_by == 1), default=0)
         held = min(1.0, (self.k.room * own * threads / self.all) ** 2)
@@ -141,14 +139,12 @@ class NativeStep(Account):
     def update(self) -> None:
         work, k, cycle, threads = self.work, self.k, self.cycle, self.plan.threads
         batch = work.batch_size
-        block = batch if batch <= LONG_BATCH else SUM_BLOCK
-        tiles: list[
-            tuple[int, float]
-        ] = []  # how many, and the seconds of each, from the last layer to the first
+        # how many, and the seconds of each, from the last layer to the first
+        tiles: list[tuple[int, float]] = []
         for number, (inputs, outputs) in enumerate(self.layers, start=1):
             per_panel = -(-inputs // TILE_INPUTS)
             for panels, vectors, filled in self.panels(outputs):
-                one = self.tile_sums(inputs, vectors, filled, batch, block)
+                one = self.tile_sums(inputs, vectors, filled)
                 if number > 1:
                     one += inputs * vectors * k.transpose * cycle
                 one += per_panel * k.weight_tile * cycle + batch * vectors * cycle
@@ -160,18 +156,18 @@ class NativeStep(Account):
         self.phase(_longest(tiles, threads, batch > LONG_BATCH), moving + reading, level)
         self.cross(self.activations)
 
-    def tile_sums(self, inputs: int, vectors: int, filled: int, batch: int, block: int) -> float:
+    def tile_sums(self, inputs: int, vectors: int, filled: int) -> float:
         """Seconds of the gradients of one panel of weights: `inputs` rows of `vectors`."""
+        batch = self.work.batch_size
+        block = batch if batch <= LONG_BATCH else SUM_BLOCK
         turned = 4 * filled <= 3 * vectors * self.lanes
         if not turned:
             whole, rest = divmod(inputs, TILE_INPUTS)
-            seconds = whole * self.rows_of_tiles(TILE_INPUTS, vectors, batch, min(block, DEPTH_BLOCK))
-            return seconds + (
-                self.rows_of_tiles(rest, vectors, batch, min(block, DEPTH_BLOCK)) if rest else 0.0
-            )
+            seconds = whole * self.rows_of_tiles(TILE_INPUTS, vectors, batch, block)
+            return seconds + (self.rows_of_tiles(rest, vectors, batch, block) if rest else 0.0)
         seconds = 0.0
         for panels, wide, _ in self.panels(inputs):
-            seconds += panels * self.rows_of_tiles(filled, wide, batch, min(block, DEPTH_BLOCK))
+            seconds += panels * self.rows_of_tiles(filled, wide, batch, block)
         return seconds + 2 * self.k.transpose * self.cycle * self.vectors(inputs) * filled
 
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.cache import cache_dir
 from ..engine import chosen_isa
+from ..errors import PlanError
+from ..plan import Plan
+from .account import STREAMS
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -79,6 +82,8 @@ def record(network: Network, *, batch_size: int, rows: int, formula: str) -> Non
     target = path()
     own = target.with_name(f"{target.name}.{os.getpid()}")
     with suppress(OSError):
+        if not target.is_absolute():  # there is no home
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         own.write_text(json.dumps(asdict(done)) + "\n", encoding="utf-8")
         own.replace(target)  # whole or not at all, however many end at once
@@ -94,5 +99,14 @@ def load() -> LastTraining | None:
         return None
     sizes = facts["layer_sizes"]
     if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        return None
+    try:
+        Plan.parse(facts["plan"])
+        known = (
+            facts["formula"] in STREAMS and facts["dtype"] in ("float32", "float64") and facts["gflops"] > 0
+        )
+    except PlanError:
+        return None
+    if not known or min(facts["batch_size"], facts["rows"]) < 1:
         return None
     return LastTraining(**{name: facts[name] for name in _KINDS} | {"layer_sizes": tuple(sizes)})

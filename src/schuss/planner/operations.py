@@ -73,9 +73,7 @@ def operations(work: Workload, plan: Plan, profile: Profile) -> list[Operation]:
 
 
 def _gradient_seconds(step: NativeStep, inputs: int, outputs: int) -> float:
-    batch = step.work.batch_size
     sums = sum(
-        count * step.tile_sums(inputs, vectors, filled, batch, batch)
-        for count, vectors, filled in step.panels(outputs)
+        count * step.tile_sums(inputs, vectors, filled) for count, vectors, filled in step.panels(outputs)
     )
     return sums / step.plan.threads

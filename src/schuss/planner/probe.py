@@ -23,7 +23,7 @@ from ..errors import PlanError
 from ..plan import allowed_threads, processors
 from .profile import Blas, Gather, Level, Profile
 
-__all__ = ["assumed", "cached", "current", "measure"]
+__all__ = ["assumed", "busy", "cached", "current", "measure", "stamp"]
 
 #: Seconds of one figure; there are some hundred of them.
 _SHORT, _LONG = 0.003, 0.012
@@ -35,26 +35,31 @@ _BLAS_SHAPES = ((1, 1024, 1024), (128, 100, 784), (128, 1024, 1024), (1024, 1024
 _ASSUMED_CLOCK = 3e9
 #: Share of the threads times one thread's peak that free cores reach, though their clock falls.
 _FREE = 0.6
-_MEMORY = 64 * 2**20
+#: Bytes that stand for memory, at least and at most.
+_MEMORY, _MOST_MEMORY = 64 * 2**20, 2**30
 
 #: What was read or measured, also where it cannot be kept; None: there was none to read.
 _of_this_process: dict[Path, Profile | None] = {}
 
 
-def current(threads: int | None = None) -> Profile:
+def current(threads: int | None = None, isa: str | None = None, *, fresh: bool = False) -> Profile:
     """The profile of this machine: kept from before, or measured now.
 
     Parameters
     ----------
     threads : int or None, default None
         As n_jobs; see :func:`schuss.plan.allowed_threads`. No more than processors are used.
+    isa : str or None, default None
+        See :func:`schuss.engine.chosen_isa`.
+    fresh : bool, default False
+        Measure in any case, and keep that.
     """
-    count = _useful(allowed_threads(threads))
-    found = cached(count)
+    count, isa = _useful(allowed_threads(threads)), chosen_isa(isa)
+    found = None if fresh else cached(count, isa)
     if found is None:
-        found = _of_this_process[_path(count)] = measure(count)
+        found = _of_this_process[_path(count, isa)] = measure(count, isa)
         if not busy(found):
-            _keep(found, count)
+            _keep(found, _path(count, isa))
     return found
 
 
@@ -65,14 +70,13 @@ def _useful(threads: int) -> int:
 
 def busy(profile: Profile) -> bool:
     """Whether others took the cores while it was measured: then it is not kept."""
-    peak = profile.peak["float32"]
-    cores = min(profile.cores, _core.physical_cores())
+    peak, cores = profile.peak["float32"], min(profile.cores, _core.physical_cores())
     return profile.rate(peak, profile.cores) < _FREE * cores * peak[1]
 
 
-def cached(threads: int) -> Profile | None:
+def cached(threads: int, isa: str | None = None) -> Profile | None:
     """The profile kept from before, if there is one for this machine, its cores, instruction set and versions."""
-    path = _path(_useful(threads))
+    path = _path(_useful(threads), chosen_isa(isa))
     if path not in _of_this_process:
         try:
             _of_this_process[path] = Profile.load(path)
@@ -81,60 +85,74 @@ def cached(threads: int) -> Profile | None:
     return _of_this_process[path]
 
 
-def _keep(profile: Profile, threads: int) -> None:
-    path = _path(threads)
+def stamp(threads: int, isa: str | None = None) -> tuple[str, str]:
+    """What changes with what is known of the machine: another profile has another."""
+    found = cached(threads, isa)
+    return str(_path(_useful(threads), chosen_isa(isa))), found.measured if found else ""
+
+
+def _keep(profile: Profile, path: Path) -> None:
     with suppress(OSError):  # a home that cannot be written to
-        path.parent.mkdir(parents=True, exist_ok=True)
-        profile.save(path)
+        if path.is_absolute():  # else there is no home at all
+            path.parent.mkdir(parents=True, exist_ok=True)
+            profile.save(path)
 
 
-def _path(threads: int) -> Path:
-    key = [*_machine(), _core.allowed_cores(), threads, chosen_isa()]
+def _path(threads: int, isa: str) -> Path:
+    key = [*_machine(), _core.allowed_cores(), threads, isa]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return cache_dir() / f"machine-{digest}.json"
 
 
 @lru_cache(maxsize=1)
-def _machine() -> tuple[str, int | None, str]:
+def _machine() -> tuple[object, ...]:
     """What stays the same while the process runs."""
-    return machine.cpu_name(), os.cpu_count(), version("schuss")
+    return machine.cpu_name(), machine.data_caches(), os.cpu_count(), version("schuss")
 
 
-def assumed(threads: int) -> Profile:
+def assumed(threads: int, isa: str | None = None) -> Profile:
     """What is known of this machine without measuring: its caches and instruction set, at an ordinary clock."""
-    isa = chosen_isa()
-    shape = _shape(isa)
-    threads = _useful(threads)
+    isa = chosen_isa(isa)
+    shape, threads = _shape(isa), _useful(threads)
     cores = min(threads, _core.physical_cores())
-    peak = {}
-    for dtype, (lanes, _, _) in shape.items():
-        one = 4 * lanes * _ASSUMED_CLOCK
-        peak[dtype] = {1: one, cores: one * cores}
+
+    def rates(one: float, most: int = cores) -> dict[int, float]:
+        """Of one core, of all, and no more of their hyper-threads."""
+        return {1: one, cores: one * min(cores, most), threads: one * min(cores, most)}
+
     per_cycle = (64, 48, 24, 8)  # bytes of a core, from the first level to memory
-    levels = []
-    for (name, size, shared), width in zip(_caches(), per_cycle, strict=True):
-        rate = width * _ASSUMED_CLOCK
-        together = rate * (cores if size else min(cores, 4))
-        levels.append(Level(name, size, shared, {1: rate, cores: together}, {1: rate, cores: together}))
-    return Profile(machine.cpu_name(), isa, threads, shape, peak, tuple(levels))
+    levels = tuple(
+        Level(name, size, shared, *[rates(width * _ASSUMED_CLOCK, cores if size else 4)] * 2)
+        for (name, size, shared), width in zip(_levels_here(), per_cycle[-len(_levels_here()) :], strict=True)
+    )
+    peak = {dtype: rates(4 * lanes * _ASSUMED_CLOCK) for dtype, (lanes, _, _) in shape.items()}
+    return Profile(machine.cpu_name(), isa, threads, shape, peak, levels)
 
 
-def measure(threads: int | None = None) -> Profile:
+def measure(threads: int | None = None, isa: str | None = None) -> Profile:
     """Measure now, on one thread and on all that are allowed, two and half of them among them."""
-    count = _useful(allowed_threads(threads))
-    isa, shape = chosen_isa(), _shape(chosen_isa())
+    count, isa = _useful(allowed_threads(threads)), chosen_isa(isa)
+    shape = _shape(isa)
     numbers = sorted({1, min(2, count), max(1, count // 2), count})
     peak = {dtype: _by_threads(numbers, partial(_peak, isa, dtype)) for dtype in shape}
+    memory = _beyond_the_caches()
     return Profile(
-        machine.cpu_name(), isa, count, shape, peak, tuple(_levels(isa, numbers)),
+        machine.cpu_name(), isa, count, shape, peak, tuple(_levels(isa, numbers, memory)),
         barrier={n: min(_core.measure_barrier(n, _SHORT) for _ in range(5)) for n in numbers if n > 1},
         tiles=dict(_tiles(isa, shape["float32"])),
-        activations={name: _core.measure_activation32(isa, number, _SHORT) for name, number in ACTIVATIONS.items()},
-        gather={"cached": _gather(isa, 2**20), "memory": _gather(isa, _MEMORY)},
+        activations={name: _core.measure_activation(isa, number, _SHORT) for name, number in ACTIVATIONS.items()},
+        gather={"cached": _gather(isa, 2**20), "memory": _gather(isa, memory)},
         blas=tuple(_blas(count)),
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={name: version(name) for name in ("schuss", "numpy", "scipy")},
     )  # fmt: skip
+
+
+def _beyond_the_caches() -> int:
+    """Bytes of which most lie in memory, whatever the caches hold: those of all cores are counted."""
+    cores = _core.physical_cores()
+    caches = sum(size * -(-cores // shared) for _, size, shared in _levels_here() if size)
+    return min(max(_MEMORY, 2 * caches), _MOST_MEMORY)
 
 
 def _by_threads(numbers: list[int], rate: Callable[[int], float], shared: bool = False) -> dict[int, float]:
@@ -163,34 +181,35 @@ def _tiles(isa: str, shape: tuple[int, int, int]) -> Iterator[tuple[tuple[int, i
     for rows in range(1, shape[2] + 1):
         for vectors in range(1, shape[1] + 1):
             first, second = (
-                min(_core.measure_tile32(isa, rows, vectors, depth, _SHORT) for _ in range(2))
+                min(_core.measure_tile(isa, rows, vectors, depth, _SHORT) for _ in range(2))
                 for depth in (short, long)
             )
-            each = max(second - first, 0.0) / (long - short)
-            yield (rows, vectors), (max(first - short * each, 0.0), each)
+            each = max(second - first, 1e-12) / (long - short)
+            yield (rows, vectors), (max(first - short * each, 1e-12), each)
 
 
-def _levels(isa: str, numbers: list[int]) -> Iterator[Level]:
-    for name, size, shared in _caches():
+def _levels(isa: str, numbers: list[int], memory: int) -> Iterator[Level]:
+    for name, size, shared in _levels_here():
 
         def rate(kind: str, threads: int, size: int = size, shared: int = shared) -> float:
-            own = size // min(shared, threads) // 2 if size else _MEMORY // threads
-            return _core.measure_stream32(isa, kind, threads, own, _LONG)
+            own = size // min(shared, threads) // 2 if size else memory // threads
+            return _core.measure_stream(isa, kind, threads, own, _LONG)
 
         read, update = (_by_threads(numbers, partial(rate, kind), shared > 1) for kind in ("read", "update"))
         yield Level(name, size, shared, read, update)
 
 
-def _caches() -> list[tuple[str, int, int]]:
-    """(name, bytes, cores that share it) of the caches and of memory."""
-    caches = [(name, size, shared) for name, (size, shared) in machine.data_caches().items()]
-    usual = [("L1", 32 * 2**10, 1), ("L2", 2**20, 1), ("L3", 16 * 2**20, _core.physical_cores())]
-    return [*(caches + usual[len(caches) :])[:3], ("memory", 0, _core.physical_cores())]
+def _levels_here() -> list[tuple[str, int, int]]:
+    """(name, bytes, cores that share it) of the caches and of memory; usual ones where the system tells of none."""
+    cores = _core.physical_cores()
+    told = [(name, size, shared) for name, (size, shared) in machine.data_caches().items()]
+    usual = [("L1", 32 * 2**10, 1), ("L2", 2**20, 1), ("L3", 16 * 2**20, cores)]
+    return [*(told or usual)[:3], ("memory", 0, cores)]
 
 
 def _gather(isa: str, size: int) -> Gather:
     few, many = 16, 1024
-    short, long = (_core.measure_gather32(isa, features, size, _LONG) for features in (few, many))
+    short, long = (_core.measure_gather(isa, features, size, _LONG) for features in (few, many))
     per_byte = max((long - short) / (4 * (many - few)), 1e-13)
     return Gather(max(short - 4 * few * per_byte, 1e-9), 1 / per_byte)
 

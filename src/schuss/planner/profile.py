@@ -182,6 +182,7 @@ class Profile:
             }
             given["gather"] = {k: Gather(**v) for k, v in found.get("gather", {}).items()}
             given["blas"] = tuple(Blas(**v) for v in found.get("blas", ()))
+            _check(given)
             return cls(**given)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -229,6 +230,32 @@ class Profile:
             nearest = min(self.barrier, key=lambda n: abs(math.log(n / threads)))
             return self.barrier[nearest] * math.sqrt(threads / nearest)
         return 300 * self.cycle * math.sqrt(threads)
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """What the cost model takes for granted."""
+    for name in ("shape", "peak"):
+        for dtype in ("float32", "float64"):
+            if dtype not in given[name]:
+                raise ValueError(f"{name} must have {dtype}")
+    if any(min(numbers) < 1 or len(numbers) != 3 for numbers in given["shape"].values()):
+        raise ValueError(f"shape must have three positive numbers each, got {given['shape']!r}")
+    if given["cores"] < 1:
+        raise ValueError(f"cores must be at least 1, got {given['cores']!r}")
+    levels = given["levels"]
+    if len(levels) < 2 or levels[-1].bytes or any(level.bytes < 1 for level in levels[:-1]):
+        raise ValueError("levels must be caches with their bytes, and then memory with 0")
+    if any(level.shared_by < 1 for level in levels):
+        raise ValueError("levels must be shared by at least 1 core")
+    rates = [*given["peak"].values(), *(r for level in levels for r in (level.read, level.update))]
+    if any(1 not in by_threads for by_threads in rates):
+        raise ValueError("every rate must be known for 1 thread")
+    numbers = [n for tile in given["tiles"].values() for n in tile] + list(
+        given.get("activations", {}).values()
+    )
+    numbers += [n for gather in given["gather"].values() for n in (gather.row, gather.rate)]
+    if not all(0 < number < math.inf for number in numbers):
+        raise ValueError("seconds and rates of tiles, activations and gather must be positive")
 
 
 def _by_threads(found: Mapping[Any, float], name: str) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from .account import Prediction, Workload
 from .choice import candidates, profile_for
 from .cost import predict
 from .profile import Profile
+from .units import duration
 
 if TYPE_CHECKING:
     from ..engine import CpuEngine
@@ -33,12 +34,19 @@ class PlanReport:
     work : Workload
     records : tuple of (str, int, float)
         Plan, steps taken in it, least seconds of an example (infinity where too few steps tell).
+    isa : str or None
+        As the network has it.
     """
 
     plan: Plan
     present: Plan
     work: Workload
     records: tuple[tuple[str, int, float], ...] = ()
+    isa: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was looked up: it is of the machine that looks."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of(cls, engine: CpuEngine, network: Network, batch_size: int, rows: int, formula: str) -> PlanReport:
@@ -46,12 +54,12 @@ class PlanReport:
         hidden = network.activations[0] if len(network.activations) > 1 else "identity"
         work = Workload(network.layer_sizes, batch_size, rows, hidden, formula, network.dtype.name)
         records = tuple((str(cut), steps, seconds) for cut, steps, seconds in engine.records())
-        return cls(engine.plan, engine.present, work, records)
+        return cls(engine.plan, engine.present, work, records, network.isa)
 
     @cached_property
     def profile(self) -> Profile:
-        """The machine as the planner sees it."""
-        return profile_for(max(self.plan.allowed, self.plan.threads))
+        """The present machine as the planner sees it now."""
+        return profile_for(max(self.plan.allowed, self.plan.threads), self.isa)
 
     @cached_property
     def predictions(self) -> list[Prediction]:
@@ -75,11 +83,11 @@ class PlanReport:
         found = predict(work, self.present, self.profile)
         threads = self.present.threads
         what = f"{plan}: {threads} of {self.plan.allowed} thread{'s' if self.plan.allowed > 1 else ''}"
-        why = f"predicted {_time(found.seconds)} a step, bound by {found.bound}"
+        why = f"predicted {duration(found.seconds)} a step, bound by {found.bound}"
         measured = self.measured
         if len(measured) > 1 and plan in measured:
-            others = ", ".join(f"{_time(s)} with {name}" for name, s in measured.items() if name != plan)
-            return f"{what}, {why}; measured {_time(measured[plan])} a step, {others}"
+            others = ", ".join(f"{duration(s)} with {name}" for name, s in measured.items() if name != plan)
+            return f"{what}, {why}; at best {duration(measured[plan])} a step, {others}"
         return f"{what}, {why}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,14 +113,6 @@ class PlanReport:
         ]
         for found in self.predictions[:8]:
             name = str(found.plan)
-            seconds = _time(measured[name]) if name in measured else ""
-            lines.append(f"{name:<14}{_time(found.seconds):>12}{seconds:>12}{steps.get(name, 0):>10,}")
+            seconds = duration(measured[name]) if name in measured else ""
+            lines.append(f"{name:<14}{duration(found.seconds):>12}{seconds:>12}{steps.get(name, 0):>10,}")
         return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    """Three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"

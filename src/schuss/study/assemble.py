@@ -57,7 +57,7 @@ def _run(settings: Settings, journal: Journal, cell: Cell) -> Run:
         batch=cell.batch,
         implementation=cell.implementation,
         threads=facts["threads"],
-        plan=facts["plan"],
+        plan=turns[-1].get("plan") or facts["plan"],
         rows=facts["rows"],
         share=facts["rows"] / (settings.examples // cell.batch * cell.batch),
         epoch_seconds=times,

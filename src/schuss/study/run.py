@@ -198,7 +198,12 @@ class Measuring:
         if not math.isfinite(reply["loss"]):
             raise StudyError(f"its loss became {reply['loss']}")
         seconds = reply["seconds"] * self.settings.examples / facts["rows"]
-        turn = {"seconds": seconds, "peak_gflops": peak, "took": time.perf_counter() - began}
+        turn = {
+            "seconds": seconds,
+            "plan": reply.get("plan"),
+            "peak_gflops": peak,
+            "took": time.perf_counter() - began,
+        }
         self.journal.add("turn", turn, cell=cell, round=round_)
         return float(seconds)
 

@@ -60,7 +60,7 @@ class Timed:
             whole = self.peer.shuffles and self.peer.compiles_epochs
             self.peer.epoch(None if whole else next(self.orders)[:part])
             done = time.perf_counter()
-            if done >= end:
+            if done >= end and not getattr(self.peer, "settling", False):
                 return (done - began) / part
 
     def epochs(self, at_least: float) -> dict[str, Any]:
@@ -70,7 +70,8 @@ class Timed:
             loss = self.peer.epoch(None if self.peer.shuffles else next(self.orders))
             done, seconds = done + 1, time.perf_counter() - began
             if seconds >= at_least:
-                return {"seconds": seconds / done, "epochs": done, "loss": loss}
+                plan = getattr(self.peer, "plan", None)
+                return {"seconds": seconds / done, "epochs": done, "loss": loss, "plan": plan}
 
 
 def segments(work: Work, steps: int) -> Iterator[Any]:

@@ -37,6 +37,11 @@ class Schuss:
         """The one of the last step."""
         return self.trainer.network.trained_plan
 
+    @property
+    def settling(self) -> bool:
+        """Whether plans are still being tried."""
+        return self.trainer.engine.settling
+
     def epoch(self, order: Any) -> float:
         """One pass over the rows in this order."""
         self.order = order
