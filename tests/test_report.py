@@ -217,7 +217,7 @@ def test_speedups_are_over_the_own_counterpart(study):
     slow, quick = study.run("Net-2h", 128, "serial"), study.run("Net-2h", 128, "multicore")
     ends = [tuple(line.get_xdata()) for line in axes.lines]
     assert pytest.approx((slow.low / quick.high, slow.high / quick.low)) in ends
-    assert "against Native, serial" in [text.get_text() for text in axes.texts]
+    assert "vs Native, serial" in [text.get_text() for text in axes.texts]
 
 
 @pytest.mark.parametrize("kind", ["scaling", "loss"])

@@ -134,7 +134,10 @@ def test_threads_over_examples_gain_with_the_minibatch(study):
     assert "Multicore is 1.10 times as fast as Serial at 128 and 1.90 times at 4,096" in str(
         sentence(rising, GAIN)
     )
-    assert outcome(with_rates(study, {"serial": 10, "multicore": 19}), GAIN) == "refuted"
+    assert outcome(with_rates(study, {"serial": 10, "multicore": 12}), GAIN) == "refuted"
+    full = with_rates(study, {"serial": 10, "multicore": 19})
+    assert outcome(full, GAIN) == "undecided"
+    assert "where 2 threads leave no room for more" in str(sentence(full, GAIN))
     falling = with_rates(study, {"serial": 10, "multicore": lambda batch: 19 if batch < 4096 else 11})
     assert outcome(falling, GAIN) == "refuted"
     assert outcome(without(study, "serial"), GAIN) is None

@@ -31,14 +31,20 @@ class Evidence:
 
 
 def examples_gain(study: Study) -> Evidence:
-    """Whether the speedup of threads over examples rises from the smallest minibatch to the largest."""
+    """Whether the speedup of threads over examples rises from the smallest minibatch to the largest.
+
+    Open, where the smallest has nearly as many times as there are threads already.
+    """
     found = Evidence(note=_FLAT_RULE)
     for network, name, values in _speedups(study, "naive", "examples"):
         (small, first), *_, (large, last) = values.items()
-        found.votes.append(_more(last, first))
+        threads = study.implementations[name].threads
+        # no room to gain, whatever the minibatch
+        full = first.median * FLAT > threads and last.median * FLAT > first.median
+        found.votes.append("open" if full else _more(last, first))
         found.parts.append(
             f"On {network}, {_faster(study, name, amount(first.median))} at {small:,} and {amount(last.median)} "
-            f"times at {large:,}."
+            f"times at {large:,}{f', where {threads} threads leave no room for more' if full else ''}."
         )
     return found
 

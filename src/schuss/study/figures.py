@@ -95,7 +95,7 @@ def speedup(study: Study, network: str) -> Drawing | None:
         caption="Each implementation against the same arithmetic on one thread, named below it; the dashed line is no "
         "gain. A whisker pairs the slowest round of one side with the fastest of the other.",
         alt=f"Highest: {_named(study, best)} times. Lowest: {_named(study, worst)} times.",
-        below=lambda name: f"against {study.implementations[study.implementations[name].serial or name].label}",
+        below=lambda name: f"vs {study.implementations[study.implementations[name].serial or name].label}",
     )  # fmt: skip
 
 
