@@ -90,14 +90,11 @@ class Journal:
     def _same(self, first: dict[str, Any], identity: dict[str, Any]) -> None:
         there = first.get("identity", {})
         self.created = first.get("created", "")
-        now = json.loads(json.dumps(identity))
-        for name in (*now, *there):
-            if there.get(name) != now.get(name):
-                was, is_ = (json.dumps(d.get(name)) for d in (there, now))
-                raise StudyError(
-                    f"{self.folder}: holds a study with other settings, {name} {_short(was)}, not {_short(is_)}: "
-                    "give another --out, or delete it"
-                )
+        found = _difference(there, json.loads(json.dumps(identity)))
+        if found is not None:
+            raise StudyError(
+                f"{self.folder}: holds a study with other settings, {found}: give another --out, or delete it"
+            )
 
     def _take(self, line: dict[str, Any]) -> None:
         kind, content = line["kind"], line["content"]
@@ -136,3 +133,14 @@ class Journal:
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _difference(there: Any, now: Any, name: str = "") -> str | None:
+    """The first fact that is another one, by its name, with both values."""
+    if there == now:
+        return None
+    if isinstance(there, dict) and isinstance(now, dict):
+        keys = [key for key in (*now, *there) if there.get(key) != now.get(key)]
+        return _difference(there.get(keys[0]), now.get(keys[0]), f"{name}.{keys[0]}".lstrip("."))
+    was, is_ = (_short(json.dumps(value)) for value in (there, now))
+    return f"{name} {was}, not {is_}"
