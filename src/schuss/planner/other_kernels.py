@@ -63,10 +63,10 @@ class _ExampleStep(_Other):
         else:  # the BLAS multiplies a vector as fast as the matrix comes
             computing = _CALL * 3 * len(self.layers) * self.cycle
         computing = computing / members + self.elements()
-        reading, _ = self.move(1.6 * self.parameters / members, self.parameters * 2, self.everything, "read")
-        adding, level = self.move(
-            2 * self.parameters / members, self.parameters * 2, self.everything, "update"
-        )
+        own = 2 * self.parameters  # W and this group's gradient, again with each example
+        every = (1 + self.plan.examples) * self.parameters
+        reading, _ = self.move(1.6 * self.parameters / members, own, every, "read")
+        adding, level = self.move(2 * self.parameters / members, own, every, "update")
         self.phase(self.share * computing, self.share * (reading + adding), level)
         self.reduce()
         meetings = self.share * 3 * len(self.layers) if members > 1 else 0

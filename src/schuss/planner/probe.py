@@ -152,7 +152,7 @@ def _beyond_the_caches() -> int:
     """Bytes of which most lie in memory, whatever the caches hold: those of all cores are counted."""
     cores = _core.physical_cores()
     caches = sum(size * -(-cores // shared) for _, size, shared in _levels_here() if size)
-    return min(max(_MEMORY, 2 * caches), _MOST_MEMORY)
+    return min(max(_MEMORY, 4 * caches), _MOST_MEMORY)
 
 
 def _by_threads(numbers: list[int], rate: Callable[[int], float], shared: bool = False) -> dict[int, float]:
