@@ -55,16 +55,17 @@ class Pace {
   }
 
  private:
-  static constexpr double kWindow = 2e-3;              // seconds, and
-  static constexpr double kSteps = 4;                  // steps at least, but no more of them than in
-  static constexpr double kLongWindow = 2e-2;          // seconds
-  static constexpr double kShortStep = 5e-4;           // seconds: longer ones are not compared without need
-  static constexpr int kShortest = 8, kLongest = 256;  // windows from one comparison to the next
-  static constexpr int kTurns = 3;                     // of each way at the start
-  static constexpr double kSlow = 1.5;                 // times the least ever: the present way is in trouble
-  static constexpr double kGain = 0.9;                 // times the present way's: worth the change
-  static constexpr double kQuiet = 1.1;                // times the least ever: nobody else takes the cores
-  static constexpr double kNewest = 0.25;              // weight of the newest window in the level
+  static constexpr double kWindow = 2e-3;             // seconds, and
+  static constexpr double kSteps = 4;                 // steps at least, but no more of them than in
+  static constexpr double kLongWindow = 2e-2;         // seconds
+  static constexpr double kShortStep = 5e-4;          // seconds: longer ones are not compared without need
+  static constexpr int kShortest = 8, kLongest = 64;  // windows from one comparison in trouble to the next
+  static constexpr int kRoutine = 256;                // and without
+  static constexpr int kTurns = 3;                    // of each way at the start
+  static constexpr double kSlow = 1.5;                // times the least ever: the present way is in trouble
+  static constexpr double kGain = 0.9;                // times the present way's: worth the change
+  static constexpr double kQuiet = 1.1;               // times the least ever: nobody else takes the cores
+  static constexpr double kNewest = 0.25;             // weight of the newest window in the level
 
   // One window of each way in the queue, then the best of them, or the present one where none is clearly better.
   void begin_comparison() {
@@ -109,7 +110,7 @@ class Pace {
     if (windows_ >= patience_ && (trouble_ || (!compared_ && step < kShortStep))) {
       compared_ = true;
       compare_others(static_cast<int>(records_.size()));
-    } else if (windows_ >= kLongest &&
+    } else if (windows_ >= kRoutine &&
                near_ > 1) {  // a way with fewer threads does not feel that others left the cores
       compare_others(near_);
     }
