@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import schuss
 from schuss.errors import PlanError
 from schuss.plan import Plan, flops_per_example, processors
-from schuss.planner import choice, probe
+from schuss.planner import choice, cost, probe
 from schuss.planner.account import Workload
 from schuss.planner.choice import candidates, choose
 from schuss.planner.cost import predict
@@ -77,6 +78,18 @@ def test_more_of_anything_takes_longer(work):
     wider = replace(work, layer_sizes=tuple(2 * n for n in work.layer_sizes))
     assert predict(wider, plan, profile).seconds > seconds
     assert predict(work, plan, replace(profile, barrier={2: 1e-3})).seconds > seconds + 1e-3
+
+
+def test_the_model_cuts_a_step_as_the_core_does():
+    native = Path(__file__).parent.parent / "native" / "src"
+    for file, name, value in (
+        ("engine/native_step.cpp", "kBlockRows", cost.BLOCK_ROWS),
+        ("engine/native_step.hpp", "kTileInputs", cost.TILE_INPUTS),
+        ("kernels/product.inl", "kDepthBlock", cost.DEPTH_BLOCK),
+        ("engine/native_step.cpp", "kLongBatch", cost.LONG_BATCH),
+        ("engine/native_step.cpp", "kSumBlock", cost.SUM_BLOCK),
+    ):
+        assert f"constexpr index {name} = {value};" in (native / file).read_text()
 
 
 @given(works, st.integers(1, 7))
@@ -254,7 +267,7 @@ def test_a_new_profile_counts_at_once(kept, monkeypatch):
     """What was chosen before the machine was known is not kept."""
     work = {"threads": CORES, "layer_sizes": (784, 256, 10), "batch_size": 128}
     assert choose("auto", **work).threads > 1
-    slow = replace(machine(), barrier={n: 1e-3 for n in (2, CORES)}, measured="today")  # noqa: C420
+    slow = replace(machine(), barrier=dict.fromkeys((2, CORES), 1e-3), measured="today")
     monkeypatch.setattr(probe, "measure", lambda count, isa: slow)
     probe.current(CORES, fresh=True)
     assert choose("auto", **work).threads == 1

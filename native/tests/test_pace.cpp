@@ -92,6 +92,18 @@ void tried_at_the_start() {
     }
 }
 
+// What is on trial is not yet what is used.
+void on_trial() {
+  Pace pace(3, 3);
+  bool tried = false;
+  for (int i = 0; pace.settling() && i < 1000; ++i) {
+    CHECK(pace.settled() == 0);
+    tried = tried || pace.way() == 2;
+    pace.add(examples, pace.way() == 2 ? 1e-3 : 2e-3);
+  }
+  CHECK(tried && !pace.settling() && pace.settled() == 2 && pace.way() == 2);
+}
+
 // When the cores become busy another way may be best, and the one before when they are free again.
 void busy_and_free() {
   Pace pace(4, 2);
@@ -126,5 +138,6 @@ int main() {
        {"one way", one_way},
        {"tried at the start", tried_at_the_start},
        {"busy and free", busy_and_free},
+       {"on trial", on_trial},
        {"free later", free_later}});
 }
