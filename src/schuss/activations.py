@@ -19,7 +19,7 @@ exp         e^z                             output layer only
 ==========  ==============================  ==========================  =============================
 
 L = 1.0507, A = 1.6733 (self-normalising), c = 0.044715 (gelu in its form with tanh). The formulas are in
-native/src/kernels/activation.inl.
+src/schuss/formulas/activation.inl.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Sequence
 
 __all__ = ["ACTIVATIONS", "HIDDEN_ACTIVATIONS", "check_hidden", "per_layer"]
 
-#: Name -> number in the native core (include/schuss/network.hpp).
+#: Name -> number in the native core (src/schuss/formulas/names.hpp).
 ACTIVATIONS = {
     "identity": 0,
     "logistic": 1,

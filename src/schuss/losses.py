@@ -17,7 +17,7 @@ huber           sum_j e^2 / 2, or d (|e| - d / 2) where       identity          
 quantile        sum_j max(q e, (q - 1) e), e = y - a          identity                Koenker & Bassett 1978
 ==============  ============================================  ======================  ==========================
 
-The formulas and their slopes are in native/src/kernels/loss.inl.
+The formulas and their slopes are in src/schuss/formulas/loss.inl.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "default_output",
 ]
 
-#: Name -> number in the native core (include/schuss/loss.hpp).
+#: Name -> number in the native core (src/schuss/formulas/names.hpp).
 LOSSES = {
     "squared_error": 0,
     "log_loss": 1,

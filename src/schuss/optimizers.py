@@ -13,7 +13,7 @@ adamw     adam after w <- (1 - rate weight_decay) w                             
 
 Weight decay is of weights, not of biases, and can be had with every solver; only its default differs.
 
-The formulas are in native/src/kernels/optimizer.inl.
+The formulas are in src/schuss/formulas/optimizer.inl.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["SOLVERS", "Optimizer"]
 
 SOLVERS = ("sgd", "adam", "adamw")
 
-#: In the order of their numbers in the native core (include/schuss/optimizer.hpp).
+#: In the order of their numbers in the native core (src/schuss/formulas/names.hpp).
 _FORMULAS = ("sgd", "momentum", "nesterov", "adam")
 _ADAMW_DECAY = 0.01
 

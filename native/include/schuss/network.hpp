@@ -9,23 +9,6 @@
 
 namespace schuss {
 
-// The numbers are part of the Python contract (activations.py).
-enum class Activation {
-  identity = 0,
-  logistic = 1,
-  tanh = 2,
-  relu = 3,
-  softmax = 4,
-  exp = 5,
-  leaky_relu = 6,
-  elu = 7,
-  selu = 8,
-  gelu = 9,
-  silu = 10,
-  softplus = 11,
-  hardtanh = 12
-};
-
 // Share of each hidden layer's outputs that a step of learning leaves out, at random (Srivastava et al. 2014).
 struct Dropout {
   std::vector<double> rates;  // one a hidden layer; empty: none

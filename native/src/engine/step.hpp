@@ -11,7 +11,7 @@
 #include "../team/stop.hpp"
 #include "schuss/batch.hpp"
 #include "schuss/network.hpp"
-#include "schuss/optimizer.hpp"
+#include "formulas/names.hpp"
 
 namespace schuss {
 

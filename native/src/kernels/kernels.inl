@@ -7,14 +7,19 @@
 
 #include "pack.inl"
 // then the formulas, each file using those above it
-#include "math.inl"
+#include "formulas/math.inl"
+#include "formulas/activation.inl"
+#include "formulas/hash.inl"
+#include "formulas/loss.inl"
+#include "formulas/optimizer.inl"
+// and what applies them to vectors, rows and blocks
 #include "transpose.inl"
 #include "row_sum.inl"
 #include "product.inl"
-#include "activation.inl"
+#include "output.inl"
+#include "activate.inl"
 #include "mask.inl"
-#include "loss.inl"
-#include "optimizer.inl"
+#include "update.inl"
 #include "rows.inl"
 #include "peak.inl"
 

@@ -114,26 +114,3 @@ SCHUSS_INLINE void each_view(Block<typename P::T> z, Block<typename P::T> y, Wor
     if (y.data) transpose<P>(padded, rows, ys, P::lanes, y.data + r * y.stride, y.stride);
   }
 }
-
-// e^(z - top) in place, top the row's maximum; returns the sum. Padding becomes 0.
-template <class View>
-SCHUSS_INLINE typename View::One exponentials(View z, typename View::One top) {
-  using P = typename View::P;
-  typename View::Sum sum;
-  for (index j = 0; j < z.columns; j += View::step) {
-    const auto e = P::select(z.inside(j), exp<P>(z.load(j) - View::spread(top)), P::set(0));
-    z.store(j, e);
-    sum.add(j, e);
-  }
-  return sum.total();
-}
-
-template <class View>
-SCHUSS_INLINE void divide(View row, typename View::One by) {
-  for (index j = 0; j < row.columns; j += View::step) row.store(j, row.load(j) / View::spread(by));
-}
-
-template <class P>
-void softmax_block(Block<typename P::T> z) {
-  each_view<P>(z, {}, [](auto row, auto, index, index) { divide(row, exponentials(row, row.maximum())); });
-}

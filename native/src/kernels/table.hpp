@@ -10,7 +10,7 @@
 
 #include "schuss/batch.hpp"
 #include "schuss/network.hpp"
-#include "schuss/optimizer.hpp"
+#include "formulas/names.hpp"
 #include "schuss/packing.hpp"
 
 namespace schuss {
@@ -62,9 +62,6 @@ struct Mask {
   std::uint32_t threshold = 0;
   T scale = 1;
 };
-
-// True where f' cannot be read off a = f(z): the slope is kept beside it.
-constexpr bool needs_slope(Activation f) { return f == Activation::gelu || f == Activation::silu; }
 
 // Columns whose squares are added together: a divisor of every table's panel.
 constexpr index kSquareColumns = 8;

@@ -84,23 +84,23 @@ template <class P>
 using Vector = typename P::V;
 
 template <class P>
-[[gnu::always_inline]] inline typename P::I bits(Vector<P> x) {
+SCHUSS_INLINE typename P::I bits(Vector<P> x) {
   return __builtin_bit_cast(typename P::I, x);
 }
 
 template <class P>
-[[gnu::always_inline]] inline Vector<P> from_bits(typename P::I i) {
+SCHUSS_INLINE Vector<P> from_bits(typename P::I i) {
   return __builtin_bit_cast(Vector<P>, i);
 }
 
 template <class P>
-[[gnu::always_inline]] inline typename P::I sign_bit() {
+SCHUSS_INLINE typename P::I sign_bit() {
   return bits<P>(P::set(-0.0f));
 }
 
 // c[0] + c[1] x + ... + c[N-1] x^(N-1), Horner's rule
 template <class P, int N>
-[[gnu::always_inline]] inline Vector<P> polynomial(Vector<P> x, const typename P::T (&c)[N]) {
+SCHUSS_INLINE Vector<P> polynomial(Vector<P> x, const typename P::T (&c)[N]) {
   Vector<P> sum = P::set(c[N - 1]);
 #pragma GCC unroll 16
   for (int k = N - 2; k >= 0; --k) sum = P::fma(sum, x, P::set(c[k]));
@@ -109,14 +109,14 @@ template <class P, int N>
 
 // x - n ln 2, with ln 2 in two parts (Cody and Waite 1980)
 template <class P>
-[[gnu::always_inline]] inline Vector<P> reduce(Vector<P> x, Vector<P> n) {
+SCHUSS_INLINE Vector<P> reduce(Vector<P> x, Vector<P> n) {
   using C = Constants<typename P::T>;
   return P::fma(n, P::set(-C::ln2_lo), P::fma(n, P::set(-C::ln2_hi), x));
 }
 
 // exp(r) - 1 for |r| <= ln 2 / 2
 template <class P>
-[[gnu::always_inline]] inline Vector<P> reduced_expm1(Vector<P> r) {
+SCHUSS_INLINE Vector<P> reduced_expm1(Vector<P> r) {
   return P::fma(r * r, polynomial<P>(r, Constants<typename P::T>::expm1), r);
 }
 
@@ -127,7 +127,7 @@ struct Power {
 };
 
 template <class P>
-[[gnu::always_inline]] inline Power<P> nearest_power(Vector<P> x) {
+SCHUSS_INLINE Power<P> nearest_power(Vector<P> x) {
   using C = Constants<typename P::T>;
   using L = Limits<typename P::T>;
   const auto whole_rounder = L::rounder + 2 * L::bias;
@@ -140,7 +140,7 @@ template <class P>
 
 // exp for x in [exp_low, exp_high] or NaN
 template <class P>
-[[gnu::always_inline]] inline Vector<P> exp_in_range(Vector<P> x) {
+SCHUSS_INLINE Vector<P> exp_in_range(Vector<P> x) {
   Power<P> power = nearest_power<P>(x);
   Vector<P> e = reduced_expm1<P>(reduce<P>(x, power.n));
   return P::fma(e, power.first, power.first) * power.second;
@@ -148,7 +148,7 @@ template <class P>
 
 // -|x|, not below exp_low
 template <class P>
-[[gnu::always_inline]] inline Vector<P> decay_argument(Vector<P> x) {
+SCHUSS_INLINE Vector<P> decay_argument(Vector<P> x) {
   const Vector<P> low = P::set(Limits<typename P::T>::exp_low);
   x = from_bits<P>(bits<P>(x) | sign_bit<P>());
   return P::select(x < low, low, x);
@@ -156,7 +156,7 @@ template <class P>
 
 // log(1 + f) for f in [1/sqrt2 - 1, 1]: log(1 + f) = 2 atanh(s), s = f / (2 + f); the result is f less the correction.
 template <class P>
-[[gnu::always_inline]] inline Vector<P> log1p_correction(Vector<P> f) {
+SCHUSS_INLINE Vector<P> log1p_correction(Vector<P> f) {
   Vector<P> s = f / (f + P::set(2));
   Vector<P> z = s * s;
   return s * P::fma(-z, polynomial<P>(z, Constants<typename P::T>::log1p), f);
@@ -164,7 +164,7 @@ template <class P>
 
 // exp(x) - 1 for x <= 0
 template <class P>
-[[gnu::always_inline]] inline Vector<P> expm1_below(Vector<P> x) {
+SCHUSS_INLINE Vector<P> expm1_below(Vector<P> x) {
   using C = Constants<typename P::T>;
   using L = Limits<typename P::T>;
   const auto rounder = L::rounder + L::bias;
@@ -176,7 +176,7 @@ template <class P>
 
 // exp(x)
 template <class P>
-[[gnu::always_inline]] inline Vector<P> exp(Vector<P> x) {
+SCHUSS_INLINE Vector<P> exp(Vector<P> x) {
   using L = Limits<typename P::T>;
   x = P::select(x > P::set(L::exp_high), P::set(L::exp_high), x);
   return exp_in_range<P>(P::select(x < P::set(L::exp_low), P::set(L::exp_low), x));
@@ -184,7 +184,7 @@ template <class P>
 
 // Natural logarithm: log(0) = -infinity, NaN below.
 template <class P>
-[[gnu::always_inline]] inline Vector<P> log(Vector<P> x) {
+SCHUSS_INLINE Vector<P> log(Vector<P> x) {
   using C = Constants<typename P::T>;
   using L = Limits<typename P::T>;
   const Vector<P> zero = P::set(0), infinity = P::set(__builtin_inff());
@@ -207,7 +207,7 @@ template <class P>
 
 // log(1 + exp(x))
 template <class P>
-[[gnu::always_inline]] inline Vector<P> softplus(Vector<P> x) {
+SCHUSS_INLINE Vector<P> softplus(Vector<P> x) {
   const Vector<P> zero = P::set(0);
   Vector<P> t = exp_in_range<P>(decay_argument<P>(x));
   return P::select(x > zero, x, zero) + (t - log1p_correction<P>(t));
@@ -216,7 +216,7 @@ template <class P>
 // 1 / (1 + exp(-x)). With -|x| = n ln 2 + r and w = 2^n it is 1 / (1 + w + w expm1(r)) for x >= 0
 // and w / (1 + w + expm1(-r)) below: exp itself is never rounded.
 template <class P>
-[[gnu::always_inline]] inline Vector<P> logistic(Vector<P> x) {
+SCHUSS_INLINE Vector<P> logistic(Vector<P> x) {
   const Vector<P> one = P::set(1);
   const auto negative = x < P::set(0);
   Vector<P> y = decay_argument<P>(x);
@@ -231,7 +231,7 @@ template <class P>
 
 // Hyperbolic tangent: x + x^3 q(x^2) near 0, else e / (e + 2) with e = exp(2 |x|) - 1 = 2^n expm1(r) + (2^n - 1)
 template <class P>
-[[gnu::always_inline]] inline Vector<P> tanh(Vector<P> x) {
+SCHUSS_INLINE Vector<P> tanh(Vector<P> x) {
   using C = Constants<typename P::T>;
   using L = Limits<typename P::T>;
   const auto rounder = L::rounder + L::bias;

@@ -13,6 +13,24 @@
 //   hinge           sum_j max(0, 1 - t a), t = 2 y - 1         -t where the term is not 0
 // z becomes a, y becomes delta times the example's weight; losses are of `rows` rows.
 
+// e^(z - top) in place, top the row's maximum; returns the sum. Padding becomes 0.
+template <class View>
+SCHUSS_INLINE typename View::One exponentials(View z, typename View::One top) {
+  using P = typename View::P;
+  typename View::Sum sum;
+  for (index j = 0; j < z.columns; j += View::step) {
+    const auto e = P::select(z.inside(j), exp<P>(z.load(j) - View::spread(top)), P::set(0));
+    z.store(j, e);
+    sum.add(j, e);
+  }
+  return sum.total();
+}
+
+template <class View>
+SCHUSS_INLINE void divide(View row, typename View::One by) {
+  for (index j = 0; j < row.columns; j += View::step) row.store(j, row.load(j) / View::spread(by));
+}
+
 template <class View>
 SCHUSS_INLINE void softmax_log_loss(View z, View y, typename View::P::T cap, const typename View::P::T* weights,
                                     index rows, double* losses) {
@@ -170,30 +188,22 @@ SCHUSS_INLINE Term<typename P::V> squared_error_term(typename P::V z, typename P
   return {a, error * error, error * activation_derivative<P, f>(a)};
 }
 
-template <class P>
-void output(const LossFormula<typename P::T>& loss, Activation f, Block<typename P::T> z, Block<typename P::T> y,
-            const typename P::T* weights, double* losses) {
-  using T = typename P::T;
-  using V = typename P::V;
-  const auto each = [&](auto work) {
-    each_view<P>(
-        z, y, [&](auto zs, auto ys, index first, index rows) { work(zs, ys, weights + first, rows, losses + first); });
-  };
+// Rows of z as `view` sees them, with their targets: z becomes a, y delta times the weight, losses those of `rows`
+// rows.
+template <class View>
+SCHUSS_INLINE void output_rows(const LossFormula<typename View::P::T>& loss, Activation f, View z, View y,
+                               const typename View::P::T* weights, index rows, double* losses) {
+  using P = typename View::P;
+  using V = typename View::V;
   const auto squared = [&]<Activation g>() {
-    each([](auto zs, auto ys, const T* w, index rows, double* out) {
-      sum_of_terms(zs, ys, [](V x, V t, index) { return squared_error_term<P, g>(x, t); }, 0.5, w, rows, out);
-    });
+    sum_of_terms(z, y, [](V x, V t, index) { return squared_error_term<P, g>(x, t); }, 0.5, weights, rows, losses);
   };
-  const auto terms = [&]<Loss kind>(T parameter) {
-    each([&](auto zs, auto ys, const T* w, index rows, double* out) {
-      sum_of_terms(
-          zs, ys,
-          [&](V x, V t, index j) {
-            if constexpr (kind == Loss::quantile) return term<P, kind>(x, t, parameter, zs.column(loss.levels, j));
-            else return term<P, kind>(x, t, parameter, V{});
-          },
-          1.0, w, rows, out);
-    });
+  const auto terms = [&]<Loss kind>(typename P::T parameter) {
+    const auto formula = [&](V x, V t, [[maybe_unused]] index j) {
+      if constexpr (kind == Loss::quantile) return term<P, kind>(x, t, parameter, z.column(loss.levels, j));
+      else return term<P, kind>(x, t, parameter, V{});
+    };
+    sum_of_terms(z, y, formula, 1.0, weights, rows, losses);
   };
   switch (loss.kind) {
     case Loss::squared_error:
@@ -205,15 +215,15 @@ void output(const LossFormula<typename P::T>& loss, Activation f, Block<typename
       }
     case Loss::log_loss:
       if (f != Activation::softmax) return terms.template operator()<Loss::log_loss>(loss.cap);
-      return each([&](auto zs, auto ys, auto... all) { softmax_log_loss(zs, ys, loss.cap, all...); });
+      return softmax_log_loss(z, y, loss.cap, weights, rows, losses);
     case Loss::focal:
       if (f != Activation::softmax) return terms.template operator()<Loss::focal>(loss.parameter);
-      return each([&](auto zs, auto ys, auto... all) { softmax_focal(zs, ys, loss.parameter, all...); });
-    case Loss::poisson: return terms.template operator()<Loss::poisson>(T(0));
-    case Loss::gamma: return terms.template operator()<Loss::gamma>(T(0));
-    case Loss::absolute_error: return terms.template operator()<Loss::absolute_error>(T(0));
+      return softmax_focal(z, y, loss.parameter, weights, rows, losses);
+    case Loss::poisson: return terms.template operator()<Loss::poisson>(0);
+    case Loss::gamma: return terms.template operator()<Loss::gamma>(0);
+    case Loss::absolute_error: return terms.template operator()<Loss::absolute_error>(0);
     case Loss::huber: return terms.template operator()<Loss::huber>(loss.parameter);
-    case Loss::quantile: return terms.template operator()<Loss::quantile>(T(0));
-    case Loss::hinge: return terms.template operator()<Loss::hinge>(T(0));
+    case Loss::quantile: return terms.template operator()<Loss::quantile>(0);
+    case Loss::hinge: return terms.template operator()<Loss::hinge>(0);
   }
 }
