@@ -17,6 +17,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "formulas/names.hpp"
+
 namespace schuss::test {
 
 template <class Element, int Lanes, bool Fused>
@@ -46,6 +48,7 @@ struct Pack {
 };
 
 #define SCHUSS_INLINE inline __attribute__((always_inline))
+#define SCHUSS_UNROLL _Pragma("GCC unroll 16")
 #include "formulas/math.inl"
 
 // One struct a function: its name, the largest error allowed, the vector form and the reference in a wider type.

@@ -4,6 +4,7 @@
 
 #define SCHUSS_INLINE inline __attribute__((always_inline))
 #define SCHUSS_NOINLINE __attribute__((noinline))
+#define SCHUSS_UNROLL _Pragma("GCC unroll 16")
 
 #include "pack.inl"
 // then the formulas, each file using those above it

@@ -54,14 +54,14 @@ SCHUSS_INLINE void softmax_log_loss(View z, View y, typename View::P::T cap, con
   for (index r = 0; r < rows; ++r) {
     const double share = static_cast<double>(View::row(all, r)), most = share * static_cast<double>(cap);
     const double loss = static_cast<double>(View::row(far, r)) + share * static_cast<double>(View::row(log_sum, r));
-    losses[r] = loss > most && loss < __builtin_inf() ? most : loss;
+    losses[r] = loss > most && loss < static_cast<double>(kInfinity) ? most : loss;
   }
 }
 
 // x up to the cap; infinity and NaN as they are
 template <class P>
 SCHUSS_INLINE typename P::V capped(typename P::V x, typename P::T cap) {
-  return P::select((x > P::set(cap)) & (x < P::set(__builtin_inff())), P::set(cap), x);
+  return P::select((x > P::set(cap)) & (x < P::set(kInfinity)), P::set(cap), x);
 }
 
 // x^gamma for 0 <= x <= 1

@@ -102,7 +102,7 @@ SCHUSS_INLINE typename P::I sign_bit() {
 template <class P, int N>
 SCHUSS_INLINE Vector<P> polynomial(Vector<P> x, const typename P::T (&c)[N]) {
   Vector<P> sum = P::set(c[N - 1]);
-#pragma GCC unroll 16
+  SCHUSS_UNROLL
   for (int k = N - 2; k >= 0; --k) sum = P::fma(sum, x, P::set(c[k]));
   return sum;
 }
@@ -187,7 +187,7 @@ template <class P>
 SCHUSS_INLINE Vector<P> log(Vector<P> x) {
   using C = Constants<typename P::T>;
   using L = Limits<typename P::T>;
-  const Vector<P> zero = P::set(0), infinity = P::set(__builtin_inff());
+  const Vector<P> zero = P::set(0), infinity = P::set(kInfinity);
   const auto one_bits = bits<P>(P::set(1));
   const auto finite = (x > zero) & (x < infinity);
   const auto subnormal = x < P::set(L::smallest_normal);
@@ -201,7 +201,7 @@ SCHUSS_INLINE Vector<P> log(Vector<P> x) {
   Vector<P> f = m - P::set(1);
   Vector<P> low = P::fma(n, P::set(C::ln2_lo), -log1p_correction<P>(f));
   Vector<P> y = P::fma(n, P::set(C::ln2_hi), f + low);
-  Vector<P> limit = P::select(x == zero, -infinity, P::select(x < zero, P::set(__builtin_nanf("")), x));
+  Vector<P> limit = P::select(x == zero, -infinity, P::select(x < zero, P::set(kNaN), x));
   return P::select(finite, y, limit);
 }
 

@@ -4,6 +4,9 @@
 
 namespace schuss {
 
+constexpr float kInfinity = __builtin_bit_cast(float, 0x7f800000);
+constexpr float kNaN = __builtin_bit_cast(float, 0x7fc00000);
+
 // The values are part of the Python contract (activations.py).
 enum class Activation {
   identity = 0,
@@ -40,9 +43,9 @@ enum class Loss {
 template <class T>
 struct LossFormula {
   Loss kind = Loss::squared_error;
-  T parameter = 0;                           // huber: delta; focal: gamma
-  T cap = static_cast<T>(__builtin_inff());  // most that is reported of -log p, where it is finite
-  const T* levels = nullptr;                 // quantile: one an output, padded to whole vectors
+  T parameter = 0;                    // huber: delta; focal: gamma
+  T cap = static_cast<T>(kInfinity);  // most that is reported of -log p, where it is finite
+  const T* levels = nullptr;          // quantile: one an output, padded to whole vectors
 };
 
 // The values are part of the Python contract (optimizers.py).
