@@ -79,7 +79,7 @@ class OutputArguments(ctypes.Structure):
 
 class LossesArguments(ctypes.Structure):
     _fields_ = _fields(
-        at="at", p="losses example_weights squares out", d="scale alpha", q="n_squares", i="capacity"
+        at="at", p="losses example_weights squares out", d="scale alpha", q="n_squares", i="capacity decides"
     )
 
 

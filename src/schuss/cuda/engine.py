@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..losses import Loss, as_loss
 from ..optimizers import Optimizer
-from ..plan import Plan, flops_per_example, n_parameters
-from . import arguments as args
+from ..plan import Plan, flops_per_example
 from .arguments import NUMBERS, STEP_NUMBERS, Source, State, defines
+from .control import Control, numbers_of_steps, set_rates
 from .data import Chunk, Feed
 from .device import Device
-from .handles import Buffer, Graph, Node
-from .layout import Layout, to_bfloat16
-from .step import Memory, Settings, StepNodes
+from .graph import nodes_of_steps
+from .handles import Graph
+from .parameters import DeviceParameters
+from .settings import Settings
+from .step import Memory, StepNodes
 
 __all__ = ["CudaEngine"]
 
 Array = NDArray[Any]
-Moment = Literal["epoch", "best"]
 
 _PROGRAMS = {"cuda": "step.cu", "cuda-naive": "naive.cu"}
 #: Steps of one graph at most, and operations: a graph that has begun cannot be stopped, and Ctrl-C is heard between
@@ -36,52 +36,7 @@ _STEPS, _OPERATIONS, _QUEUED = 32, 1e11, 3
 _PASS_ROWS, _GRADIENT_ROWS = 4096, 8192
 
 
-class _Control:
-    """What host and device exchange about a call, in one piece of memory: state, losses, source, steps' numbers."""
-
-    def __init__(self, device: Device, steps: int) -> None:
-        self.steps = steps
-        self.source_at = 64 + -(-steps * 8 // 64) * 64
-        self.numbers_at = self.source_at + -(-ctypes.sizeof(Source) // 64) * 64
-        self._host = np.zeros(self.numbers_at + steps * STEP_NUMBERS.itemsize, np.uint8)
-        self.buffer = device.allocate(self._host.nbytes)
-        self._device = device
-
-    @property
-    def losses(self) -> int:
-        return self.buffer.address + 64
-
-    @property
-    def source(self) -> int:
-        return self.buffer.address + self.source_at
-
-    def moment(self, ahead: int) -> args.Moment:
-        return args.Moment(self.buffer.address + self.numbers_at, self.buffer.address, ahead)
-
-    def begin(self, numbers: Array, chunk: Chunk) -> None:
-        """Write everything for a call whose first chunk this is."""
-        self._host[64 : self.source_at].view(np.float64)[:] = np.nan
-        self._put(0, State(0, 0, chunk.end))
-        self._put(self.source_at, chunk.source)
-        self._host[self.numbers_at :].view(STEP_NUMBERS)[: len(numbers)] = numbers
-        self._device.write(self.buffer.address, self._host)
-
-    def next(self, chunk: Chunk) -> None:
-        """Write what another chunk changes."""
-        self._device.write(self.source, np.frombuffer(bytes(chunk.source), np.uint8))
-        self._device.write(self.buffer.address + State.n_steps.offset, np.array([chunk.end]))
-
-    def end(self, steps: int) -> tuple[State, Array]:
-        """State, and losses of the steps."""
-        report = self._host[: 64 + 8 * steps]
-        self._device.read(report, self.buffer.address)
-        return State.from_buffer_copy(report.tobytes()), report[64:].view(np.float64).copy()
-
-    def _put(self, at: int, structure: ctypes.Structure) -> None:
-        self._host[at : at + ctypes.sizeof(structure)] = np.frombuffer(bytes(structure), np.uint8)
-
-
-class CudaEngine:
+class CudaEngine(DeviceParameters):
     """One network's parameters and optimizer state on a GPU, and the graphs that train it.
 
     Parameters
@@ -113,106 +68,34 @@ class CudaEngine:
         loss_scale: float = 1.0,
         loss_cap: float = math.inf,
     ) -> None:
-        self.dtype, self.plan, self.device = np.dtype(dtype), plan, device
-        self.outputs = layer_sizes[-1]
-        self._optimizer = optimizer or Optimizer()
+        optimizer = optimizer or Optimizer()
+        precision = plan.precision or np.dtype(dtype).name
+        copied = NUMBERS[precision][2] != dtype  # the products read another type than the optimizer updates
+        states = {"sgd": 0, "adam": 2}.get(optimizer.formula, 1)
+        super().__init__(device, tuple(layer_sizes), dtype, 1 + states, copied)
+        self.plan, self.outputs = plan, layer_sizes[-1]
+        self._optimizer = optimizer
         self._settings = Settings(
-            tuple(layer_sizes), tuple(activations), as_loss(loss), self._optimizer, plan.precision or self.dtype.name,
-            tuple(dropout), seed, loss_scale, loss_cap,
+            tuple(layer_sizes), tuple(activations), as_loss(loss), optimizer, precision, tuple(dropout), seed,
+            loss_scale, loss_cap,
         )  # fmt: skip
-        self._layout, self._length = Layout(layer_sizes), n_parameters(layer_sizes)
-        module = device.module(_PROGRAMS[plan.kernels], defines(self._settings.precision))
-        self._slots = [self._zeros(self._layout.size * self.dtype.itemsize) for _ in range(self.slots)]
-        narrow = NUMBERS[self._settings.precision][2]
-        copied = narrow != self.dtype  # the products read another type than the optimizer updates
-        self._copy = self._zeros(self._layout.size * narrow.itemsize) if copied else None
         self._nodes = StepNodes(
-            self._settings,
-            module,
-            [slot.address for slot in self._slots],
-            self._copy.address if self._copy else None,
+            self._settings, device.module(_PROGRAMS[plan.kernels], defines(precision)), *self.addresses()
         )
         self._feed = Feed(device, scale, shift)
         self._training: Memory | None = None
         self._passing: Memory | None = None
-        self._control: _Control | None = None
+        self._control: Control | None = None
         self._graphs: dict[int, Graph] = {}
-        self._remembered: dict[Moment, list[Buffer]] = {}
-        self._latest: Array | None = None  # the present parameters, where they have been fetched
         self._penalties_known = False
         self.steps_taken = 0
 
-    def _zeros(self, nbytes: int) -> Buffer:
-        buffer = self.device.allocate(nbytes)
-        self.device.fill(buffer.address, nbytes, 0)
-        return buffer
-
-    # ---- parameters and state
+    def _changed(self) -> None:
+        super()._changed()
+        self._penalties_known = False
 
     def forget_interrupts(self) -> None:
         """Nothing to forget: Python itself hears Ctrl-C while a GPU is waited for."""
-
-    @property
-    def slots(self) -> int:
-        """Vectors of the parameters' length that training holds: the parameters, then the optimizer's state."""
-        return 1 + {"sgd": 0, "adam": 2}.get(self._optimizer.formula, 1)
-
-    def load(self, parameters: Array) -> None:
-        """Take over the flat parameters."""
-        self.load_slot(0, parameters)
-
-    def store(self, out: Array) -> None:
-        """Write the flat parameters."""
-        self.store_slot(0, out)
-
-    def load_slot(self, slot: int, flat: Array) -> None:
-        """Take over the parameters (0) or a vector of the optimizer's state (1, 2)."""
-        padded = self._layout.pad(np.asarray(flat, self.dtype))
-        self.device.write(self._slots[slot].address, padded)
-        if slot == 0:
-            self._changed()
-            if self._copy is not None:
-                self.device.write(self._copy.address, to_bfloat16(padded))
-
-    def store_slot(self, slot: int, out: Array) -> None:
-        """Write the parameters (0) or a vector of the optimizer's state (1, 2)."""
-        padded = np.empty(self._layout.size, self.dtype)
-        self.device.read(padded, self._slots[slot].address)
-        self._layout.unpad(padded, out)
-
-    def fetch(self, moment: Moment | None = None) -> Array:
-        """The flat parameters, the present or the remembered ones; nobody may write to them."""
-        if moment is None and self._latest is not None:
-            return self._latest
-        padded = np.empty(self._layout.size, self.dtype)
-        self.device.read(padded, (self._slots if moment is None else self._remembered[moment])[0].address)
-        flat = np.empty(self._length, self.dtype)
-        self._layout.unpad(padded, flat)
-        flat.flags.writeable = False
-        if moment is None:
-            self._latest = flat
-        return flat
-
-    def _moving(self) -> list[Buffer]:
-        """What an update changes of the parameters: they, and the copy that the products read."""
-        return [self._slots[0]] if self._copy is None else [self._slots[0], self._copy]
-
-    def remember(self, moment: Moment = "epoch") -> None:
-        """Keep a copy of the parameters on the device."""
-        if moment not in self._remembered:
-            self._remembered[moment] = [self.device.allocate(buffer.nbytes) for buffer in self._moving()]
-        for buffer, to in zip(self._moving(), self._remembered[moment], strict=True):
-            self.device.copy(to.address, buffer.address, buffer.nbytes)
-
-    def recall(self, moment: Moment = "epoch") -> None:
-        """Take over the parameters remembered last for this moment."""
-        for buffer, from_ in zip(self._moving(), self._remembered[moment], strict=True):
-            self.device.copy(buffer.address, from_.address, buffer.nbytes)
-        self._changed()
-
-    def _changed(self) -> None:
-        """Nothing that was derived from the parameters holds any more."""
-        self._latest, self._penalties_known = None, False
 
     def parameters_finite(self) -> bool:
         """Whether all parameters are finite; the device looks."""
@@ -226,10 +109,7 @@ class CudaEngine:
 
     def memory(self, batch_size: int) -> int:
         """Bytes on the device that training in minibatches of `batch_size` takes, beside the data."""
-        buffers = [*self._slots, *([self._copy] if self._copy else [])]
-        return sum(self._sizes(batch_size, self._nodes.clips).values()) + sum(
-            buffer.nbytes for buffer in buffers
-        )
+        return sum(self._nodes.sizes(batch_size, gradient=self._nodes.clips).values()) + self.parameter_bytes
 
     # ---- what there is of the plan
 
@@ -249,12 +129,9 @@ class CudaEngine:
 
     # ---- memory for a call
 
-    def _sizes(self, capacity: int, gradient: bool) -> dict[str, int]:
-        return self._nodes.sizes(capacity, gradient=gradient)
-
     def _new_memory(self, capacity: int, *, gradient: bool) -> Memory:
         memory = Memory(capacity)
-        for name, nbytes in self._sizes(capacity, gradient).items():
+        for name, nbytes in self._nodes.sizes(capacity, gradient=gradient).items():
             memory.buffers[name] = self._zeros(nbytes)
         self.device.write(memory.buffers["levels"].address, self._nodes.levels)
         table = np.frombuffer(bytes(self._nodes.layer_arguments(memory)), np.uint8)
@@ -275,9 +152,9 @@ class CudaEngine:
             self._passing = memory = self._new_memory(capacity, gradient=gradient)
         return memory
 
-    def _control_for(self, steps: int) -> _Control:
+    def _control_for(self, steps: int) -> Control:
         if self._control is None or self._control.steps < steps:
-            self._control, self._graphs = _Control(self.device, max(steps, 64)), {}
+            self._control, self._graphs = Control(self.device, max(steps, 64)), {}
         return self._control
 
     # ---- training
@@ -303,7 +180,8 @@ class CudaEngine:
             return np.empty(0), True
         batch_size = min(batch_size, rows)
         memory, control = self._training_memory(batch_size), self._control_for(len(rates))
-        numbers = self._numbers(rows, order, batch_size, rates, sample_weight)
+        numbers = numbers_of_steps(rows, order, batch_size, len(rates), sample_weight, self.steps_taken)
+        set_rates(numbers, rates, self._optimizer, self.steps_taken + np.cumsum(numbers["total"] != 0))
         graphs: deque[Any] = deque()
         began = False
         try:
@@ -320,9 +198,11 @@ class CudaEngine:
             state, losses = self._finish(control, len(rates)) if began else (State(), np.empty(0))
             done = state.stopped - 1 if state.stopped else state.step
             self.steps_taken += int(np.count_nonzero(numbers["total"][:done]))
-        return (losses[: state.stopped], False) if state.stopped else (losses, True)
+        if state.stopped:
+            losses = losses[: state.stopped]
+        return losses, bool(np.isfinite(losses).all())
 
-    def _finish(self, control: _Control, steps: int) -> tuple[State, Array]:
+    def _finish(self, control: Control, steps: int) -> tuple[State, Array]:
         """Wait for what is queued, whatever interrupts: its memory is in use until then."""
         interrupted: KeyboardInterrupt | None = None
         while True:
@@ -335,7 +215,7 @@ class CudaEngine:
             raise interrupted
         return report
 
-    def _queue_chunk(self, memory: Memory, control: _Control, chunk: Chunk, graphs: deque[Any]) -> None:
+    def _queue_chunk(self, memory: Memory, control: Control, chunk: Chunk, graphs: deque[Any]) -> None:
         if self._nodes.alpha > 0 and not self._penalties_known:
             self.device.launch(self._nodes.penalties(memory, control.moment(0)))
             self._penalties_known = True
@@ -354,74 +234,10 @@ class CudaEngine:
         operations = batch_size * flops_per_example(self._settings.layer_sizes)
         return int(min(_STEPS, max(1, _OPERATIONS // operations)))
 
-    def _graph(self, memory: Memory, control: _Control, steps: int) -> Graph:
+    def _graph(self, memory: Memory, control: Control, steps: int) -> Graph:
         if steps not in self._graphs:
-            self._graphs[steps] = self.device.graph(self._graph_nodes(memory, control, steps))
+            self._graphs[steps] = self.device.graph(nodes_of_steps(self._nodes, memory, control, steps))
         return self._graphs[steps]
-
-    def _graph_nodes(self, memory: Memory, control: _Control, steps: int) -> list[Node]:
-        """`steps` steps, each beside the gathering of the next one's minibatch; then the count of steps moves on.
-
-        What two steps share waits: the weights and what they are computed from on the update, the halves that gathering
-        fills on the update and the losses of the step before, the parts of ||W||^2 on the losses that read them.
-        """
-        make, nodes = self._nodes, list[Node]()
-
-        def add(node: Node, *after: int) -> int:
-            nodes.append(Node(node.kernel, node.grid, node.args, tuple(sorted({i for i in after if i >= 0}))))
-            return len(nodes) - 1
-
-        moved = gathered = summed = squared = -1  # the last node of each kind
-        for ahead in range(steps):
-            at = control.moment(ahead)
-            next_gathered = add(make.gather(memory, control.moment(ahead + 1), control.source), moved, summed)
-            last = -1
-            for node in [
-                *make.forward(memory, at, learn=True),
-                *make.outputs(memory, at, known=True, learn=True),
-            ]:
-                last = add(node, *((moved, gathered) if last < 0 else (last,)))
-            summed = add(make.losses(memory, at, control.losses), last, squared)
-            for node in make.deltas(memory, at):
-                last = add(node, last)
-            for node in make.clipped(memory, at) if make.clips else [make.weights(memory, at)]:
-                last = add(node, last, squared)
-            moved, gathered = last, next_gathered
-            if make.alpha > 0:
-                squared = add(make.penalties(memory, at), moved, summed)
-        add(make.advance(control.buffer.address, steps), moved, gathered, summed, squared)
-        return nodes
-
-    def _numbers(
-        self, rows: int, order: Array | None, batch_size: int, rates: Array, sample_weight: Array | None
-    ) -> Array:
-        """What each step takes from the host, in float64 and in the CPU's order."""
-        steps = len(rates)
-        numbers = np.zeros(steps, STEP_NUMBERS)
-        numbers["first"] = np.arange(steps) * batch_size
-        numbers["count"] = np.minimum(batch_size, rows - numbers["first"])
-        numbers["draw"] = self.steps_taken + np.arange(steps)
-        numbers["total"] = numbers["count"]
-        if sample_weight is not None:
-            weights = sample_weight if order is None else sample_weight[order]
-            numbers["total"] = [
-                np.cumsum(weights[i * batch_size : (i + 1) * batch_size])[-1] for i in range(steps)
-            ]
-        taken = self.steps_taken
-        for step, rate in zip(numbers, rates, strict=True):
-            if step["total"] != 0:
-                taken += 1
-            self._set_rate(step, float(rate), taken)
-        return numbers
-
-    def _set_rate(self, step: Any, rate: float, taken: int) -> None:
-        """Learning rate, penalty and decay of the step that is number `taken` among those that count."""
-        _, beta1, beta2, _, alpha, decay, _ = self._optimizer.native
-        step["keep"] = 1 - rate * decay
-        if self._optimizer.formula == "adam" and taken > 0:
-            rate *= math.sqrt(1 - math.pow(beta2, taken)) / (1 - math.pow(beta1, taken))
-        step["rate"] = rate
-        step["penalty"] = alpha / step["total"] if step["total"] else 0.0
 
     def step(self, X: Any, y: Array, rate: float, sample_weight: Array | None = None) -> tuple[float, bool]:
         """One step on all rows as one minibatch; see :meth:`schuss.engine.CpuEngine.step`."""
@@ -456,7 +272,7 @@ class CudaEngine:
         return out, losses
 
     def _blocks(
-        self, X: Any, y: Array | None, weights: Array | None, block: int, control: _Control, draw: int
+        self, X: Any, y: Array | None, weights: Array | None, block: int, control: Control, draw: int
     ) -> Iterator[tuple[int, int]]:
         """Blocks of rows in turn, each a step of its own to the kernels: first row and number of rows."""
         rows = X.shape[0]
@@ -512,7 +328,7 @@ class CudaEngine:
                 on_layer(layer)
         return losses
 
-    def _forget_losses(self, control: _Control) -> None:
+    def _forget_losses(self, control: Control) -> None:
         """A gradient is asked for as it is, also where a loss is not finite."""
         self.device.fill(control.buffer.address + State.stopped.offset, 8, 0)
 
@@ -522,7 +338,7 @@ class CudaEngine:
         memory, control = self._passing_memory(1, gradient=True), self._control_for(1)
         numbers = np.zeros(1, STEP_NUMBERS)
         numbers["total"] = batch_size
-        self._set_rate(numbers[0], rate, self.steps_taken)
+        set_rates(numbers, np.array([rate]), self._optimizer, np.array([self.steps_taken]))
         control.begin(numbers, Chunk(0, 1, Source()))
         self.device.write(
             memory.buffers["gradient"].address, self._layout.pad(np.asarray(gradient, self.dtype))

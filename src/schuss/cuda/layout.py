@@ -33,6 +33,8 @@ class Layout:
     ----------
     size : int
         Elements in all.
+    length : int
+        Elements without padding.
     offsets : list of int
         Of each layer's first weight.
     """
@@ -41,6 +43,7 @@ class Layout:
         self._shapes = [(inputs + 1, outputs) for inputs, outputs in pairwise(layer_sizes)]
         ends = np.cumsum([0] + [rows * stride(columns) for rows, columns in self._shapes]).tolist()
         self.offsets, self.size = ends[:-1], ends[-1]
+        self.length = sum(rows * columns for rows, columns in self._shapes)
 
     def _pairs(self, flat: Array, padded: Array) -> list[tuple[Array, Array]]:
         """Each layer's rows, the bias the last, in the flat vector and in the padded one."""

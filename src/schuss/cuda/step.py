@@ -16,84 +16,18 @@ from typing import Any
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from ..losses import Loss
-from ..optimizers import Optimizer
 from . import arguments as args
 from .handles import Buffer, Kernel, Node
 from .layout import Layout, stride
+from .settings import Settings
+from .tiling import parts, shape, tiles
 
-__all__ = ["HEAD_OUTPUTS", "Memory", "Settings", "StepNodes", "parts", "shape"]
-
-#: Outputs up to which product, loss and first delta are one node (kernels/head.cuh).
-HEAD_OUTPUTS = 16
-#: Blocks that fill a GPU. Not asked of the GPU at hand, so that the bits of a sum cut into parts are the same on all.
-FILL = 128
-#: Least terms of a part, and most parts.
-_PART, _PARTS = 64, 8
-_SIZES = ("large", "medium", "small")
-_SLOPED = ("gelu", "silu")
+__all__ = ["Memory", "StepNodes"]
 
 
-def tiles(rows: int, columns: int, kernel: Kernel) -> int:
-    """Blocks of `kernel` that cover a result of rows x columns."""
-    return -(-rows // kernel.rows) * -(-columns // kernel.columns)
-
-
-def shape(name: str, module: Any, results: Sequence[tuple[int, int]], terms: int, cut: bool) -> Kernel:
-    """The kernel `name`_large, _medium or _small for results of (rows, columns) and sums of so many terms: the largest
-    tile whose blocks, cut into parts where that is allowed, come near to filling a GPU."""
-    most = _most_parts(terms) if cut else 1
-    for size in _SIZES:
-        kernel: Kernel = module.kernel(f"{name}_{size}")
-        if 4 * most * sum(tiles(*result, kernel) for result in results) >= 3 * FILL:
-            break
-    return kernel
-
-
-def parts(blocks: int, terms: int, cut: bool) -> int:
-    """Parts into which the terms of a sum are cut, so that `blocks` tiles fill a GPU."""
-    return max(1, min(_most_parts(terms), FILL // blocks)) if cut else 1
-
-
-def _most_parts(terms: int) -> int:
-    return max(1, min(_PARTS, terms // _PART))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the nodes must know of a network and its training."""
-
-    layer_sizes: tuple[int, ...]
-    activations: tuple[str, ...]
-    loss: Loss
-    optimizer: Optimizer
-    precision: str
-    dropout: tuple[float, ...] = ()
-    seed: int = 0
-    loss_scale: float = 1.0
-    loss_cap: float = float("inf")
-
-    @property
-    def layers(self) -> int:
-        return len(self.layer_sizes) - 1
-
-    @property
-    def cut(self) -> bool:
-        """Whether sums may be cut into parts: not where the bits are to be those of one chain."""
-        return self.precision in ("tf32", "bfloat16")
-
-    @property
-    def wide(self) -> bool:
-        """Whether the outputs are too many for the head kernel."""
-        return self.layer_sizes[-1] > HEAD_OUTPUTS
-
-    def rate(self, layer: int) -> float:
-        """Share of the units of hidden layer `layer` that are dropped."""
-        return self.dropout[layer - 1] if self.dropout and 0 < layer < self.layers else 0.0
-
-    def keeps_slope(self, layer: int) -> bool:
-        """Whether f'(z) of hidden layer `layer` is kept beside a."""
-        return 0 < layer < self.layers and (self.activations[layer - 1] in _SLOPED or self.rate(layer) > 0)
+def _n_squares(inputs: int, outputs: int) -> int:
+    """Parts of one layer's ||W||^2: 64 inputs by 8 outputs each, as the CPU takes them."""
+    return -(-inputs // 64) * -(-outputs // 8)
 
 
 @dataclass
@@ -184,7 +118,7 @@ class StepNodes:
             *map(self._product_grid, self._products(capacity)),
             self._weights_grid(capacity),
         ]:
-            if n > 0:
+            if n > 1:
                 values = kernel.rows * kernel.columns + kernel.threads
                 most, blocks = max(most, across * n * values), max(blocks, across)
         return most * self._wide, blocks * 4
@@ -195,10 +129,8 @@ class StepNodes:
 
     @property
     def n_penalties(self) -> int:
-        """Parts of ||W||^2: 64 inputs by 8 outputs each, as the CPU takes them."""
-        return sum(
-            -(-inputs // 64) * -(-outputs // 8) for inputs, outputs in pairwise(self.settings.layer_sizes)
-        )
+        """Parts of ||W||^2."""
+        return sum(_n_squares(*layer) for layer in pairwise(self.settings.layer_sizes))
 
     # ---- products
 
@@ -231,10 +163,11 @@ class StepNodes:
     def layer_arguments(self, memory: Memory) -> ctypes.Array[args.LayerArguments]:
         """What the weights kernel reads of each layer."""
         kernel, _, n_parts = self._weights_grid(memory.capacity)
-        n, sizes, layout = self.settings, self.settings.layer_sizes, self.layout
-        table = (args.LayerArguments * n.layers)()
-        block = row = penalty = tile = 0
-        for index, (entry, offset) in enumerate(zip(table, layout.offsets, strict=True)):
+        sizes = self.settings.layer_sizes
+        table = (args.LayerArguments * self.settings.layers)()
+        block = row = tile = 0
+        penalty = self.n_penalties  # of the last layer first, as the CPU adds them
+        for index, (entry, offset) in enumerate(zip(table, self.layout.offsets, strict=True)):
             inputs, outputs, layer = sizes[index], sizes[index + 1], index + 1
             bias = offset + inputs * stride(outputs)
             entry.a, entry.delta = memory[f"a{index}"], memory[f"delta{layer}"]
@@ -244,6 +177,7 @@ class StepNodes:
             if "gradient" in memory.buffers:
                 entry.gradient = memory.buffers["gradient"].address + offset * self._wide
                 entry.squares = memory.buffers["squares"].address + row * 8
+            penalty -= _n_squares(inputs, outputs)
             if "penalties" in memory.buffers:
                 entry.penalties = memory.buffers["penalties"].address + penalty * 8
             n_tiles = tiles(inputs, outputs, kernel)
@@ -251,16 +185,11 @@ class StepNodes:
             entry.partial = memory.buffers["partial"].address + tile * part_bytes
             entry.tickets = memory.buffers["tickets"].address + tile * 4
             entry.a_half = memory.capacity * stride(inputs) if index == 0 else 0
-            entry.inputs, entry.outputs, entry.stride, entry.a_stride = (
-                inputs,
-                outputs,
-                stride(outputs),
-                stride(inputs),
-            )
+            entry.inputs, entry.outputs = inputs, outputs
+            entry.stride, entry.a_stride = stride(outputs), stride(inputs)
             entry.parts, entry.tiles_across = n_parts, -(-outputs // kernel.columns)
             entry.first_block, entry.first_row = block, row
             block, row, tile = block + n_tiles * n_parts, row + inputs + 1, tile + n_tiles
-            penalty += -(-inputs // 64) * -(-outputs // 8)
         return table
 
     # ---- nodes
@@ -377,12 +306,17 @@ class StepNodes:
             nodes.append(node)
         return nodes
 
+    @property
+    def losses_decide(self) -> bool:
+        """Whether a mean loss can be infinite although no example's loss is: the update must wait for it then."""
+        return self.alpha > 0 or self._wide == 8
+
     def losses(self, memory: Memory, at: args.Moment, out: int) -> Node:
         """The step's mean loss."""
         n = self.settings
         arguments = args.LossesArguments(
             at, memory["losses"], memory["example_weights"], memory["penalties"], out, n.loss_scale, self.alpha,
-            self.n_penalties if self.alpha > 0 else 0, memory.capacity,
+            self.n_penalties if self.alpha > 0 else 0, memory.capacity, int(self.losses_decide),
         )  # fmt: skip
         return Node(self.module.kernel("losses"), (1, 1), arguments)
 

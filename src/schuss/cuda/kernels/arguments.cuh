@@ -33,12 +33,17 @@ struct Moment {
   SCHUSS_DEVICE long long number() const { return state->step + ahead; }
   SCHUSS_DEVICE const StepNumbers& step() const { return steps[number()]; }
   SCHUSS_DEVICE int half() const { return static_cast<int>(number() & 1); }  // of what two steps use in turns
+  // Blocks of one node may set it while others of that node read it: none of them takes what it finds for its own step.
+  SCHUSS_DEVICE long long stopped() const { return *static_cast<const volatile long long*>(&state->stopped); }
+  SCHUSS_DEVICE void stop() const { *static_cast<volatile long long*>(&state->stopped) = number() + 1; }
+
   // Beyond the data, or after a step whose loss was not finite.
   SCHUSS_DEVICE bool over() const {
-    return number() >= state->n_steps || (state->stopped != 0 && state->stopped <= number());
+    const long long stop = stopped();
+    return number() >= state->n_steps || (stop != 0 && stop <= number());
   }
   // Whether this step moves the parameters: its loss is finite, and some example has weight.
-  SCHUSS_DEVICE bool taken() const { return number() < state->n_steps && state->stopped == 0 && step().total != 0; }
+  SCHUSS_DEVICE bool taken() const { return number() < state->n_steps && stopped() == 0 && step().total != 0; }
 };
 
 enum class Element { float32 = 0, float64 = 1, uint8 = 2 };
@@ -129,6 +134,7 @@ struct LossesArguments {
   double scale, alpha;
   long long n_squares;
   int capacity;
+  int decides;  // 1: the update waits for this sum, which stops it where it is not finite
 };
 
 // One layer's weight gradient, and its parameters.

@@ -25,7 +25,7 @@ SCHUSS_DEVICE void finish_outputs(const Arguments& p, int row, HalfWarp z, HalfW
   if (!present || HalfWarp::lane() > 0) return;
   p.losses[p.at.half() * p.capacity + row] = own;
   const double weighted = weight > 0 ? weight * own : 0;  // not 0 times infinity
-  if (!(weighted - weighted == 0)) p.at.state->stopped = p.at.number() + 1;
+  if (!finite(weighted)) p.at.stop();
 }
 
 constexpr int kOutputThreads = 256;

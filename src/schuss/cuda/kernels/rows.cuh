@@ -6,6 +6,8 @@
 
 namespace schuss::gpu {
 
+SCHUSS_DEVICE bool finite(double x) { return x - x == 0; }
+
 struct HalfWarp {
   using P = Scalar<T>;
   using V = T;

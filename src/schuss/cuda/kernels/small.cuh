@@ -69,8 +69,6 @@ SCHUSS_DEVICE double ordered_sum(long long n, Fetch fetch) {
   return sum;
 }
 
-SCHUSS_DEVICE bool finite(double x) { return x - x == 0; }
-
 // The mean loss of a step, examples ascending in float64.
 SCHUSS_DEVICE void sum_losses(const LossesArguments& p) {
   const long long number = p.at.number();
@@ -85,7 +83,7 @@ SCHUSS_DEVICE void sum_losses(const LossesArguments& p) {
   if (threadIdx.x > 0) return;
   const double mean = step.total > 0 ? (p.scale * sum + 0.5 * p.alpha * penalty) / step.total : 0.0;
   p.out[number] = mean;
-  if (!finite(mean)) p.at.state->stopped = number + 1;
+  if (p.decides && !finite(mean)) p.at.stop();
 }
 
 constexpr int kSquareThreads = 256;

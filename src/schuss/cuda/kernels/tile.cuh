@@ -55,11 +55,13 @@ struct Shape {
   };
 };
 
+// The matrix units want few warps with much each: what a warp reads from shared memory serves more products then.
+constexpr int kThreads = Number::matrix_units ? 128 : 256;
 using Small = Shape<32, 32, 128, 4, 2, 3>;
-using Medium = Shape<64, 64, 256, 4, 4, 3>;
+using Medium = Shape<64, 64, kThreads, 4, 4, 3>;
 // in float64 a larger tile would not fit
 constexpr int kLarge = sizeof(T) == 8 ? 64 : 128;
-using Large = Shape<kLarge, kLarge, 256, kLarge / 16, kLarge / 16, 4>;
+using Large = Shape<kLarge, kLarge, kThreads, kLarge / 16, kLarge / 16, 4>;
 
 template <class Shape, bool a_along, bool b_along>
 struct Tile {
