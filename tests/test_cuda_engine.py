@@ -166,8 +166,11 @@ def test_reduced_precision_is_near_the_oracle(gpu, tiles_of, precision, size, si
 def test_sums_in_parts(gpu, tiles_of, monkeypatch, precision, size):
     """Sums cut among blocks: right, and the same whichever block arrives last."""
     tiles_of(size)
-    monkeypatch.setattr(tiling, "_PART", 16)
-    monkeypatch.setattr(step, "parts", lambda blocks, terms, cut: max(1, min(8, terms // 16)) if cut else 1)
+
+    def in_parts(kernel, blocks, terms, cut):
+        return max(1, min(8, terms // 16)) if cut else 1
+
+    monkeypatch.setattr(step, "parts", in_parts)
     problem = make_problem((100, 70, 40, 5), 90, "tanh")
     results = [reduced(problem, precision)[0] for _ in range(3)]  # blocks run in another order each time
     assert distance(results[0], problem.gradient, problem.magnitude) <= ROUNDING[precision]

@@ -89,7 +89,7 @@ class Feed:
         self._held: list[_Held] = []
         self._order: Buffer | None = None
         self._slots: list[_Slot] = []
-        self._last: _Held | None = None
+        self._present: _Held | None = None  # what the present call reads
 
     @contextmanager
     def hold(self, X: Any, y: Array | None, weights: Array | None) -> Iterator[None]:
@@ -100,6 +100,10 @@ class Feed:
             yield
         finally:
             self._held = [other for other in self._held if other is not held]
+
+    def done(self) -> None:
+        """The call is over: what was placed for it alone goes."""
+        self._present = None
 
     def chunks(
         self, X: Any, y: Array | None, weights: Array | None, order: Array | None, batch_size: int
@@ -135,7 +139,7 @@ class Feed:
                     )
                 return None
             held.source = self._place(X, y, weights, held.buffers)
-            self._last = held  # in use until the next call at least
+            self._present = held
         return Source.from_buffer_copy(held.source)
 
     def _place(self, X: Any, y: Array | None, weights: Array | None, buffers: list[Buffer]) -> Source:

@@ -196,6 +196,7 @@ class CudaEngine(DeviceParameters):
         finally:
             self._latest = None
             state, losses = self._finish(control, len(rates)) if began else (State(), np.empty(0))
+            self._feed.done()
             done = state.stopped - 1 if state.stopped else state.step
             self.steps_taken += int(np.count_nonzero(numbers["total"][:done]))
         if state.stopped:
@@ -281,16 +282,11 @@ class CudaEngine(DeviceParameters):
             for number in range(chunk.begin, chunk.end):
                 first = number * block
                 count = min(block, rows - first)
-                numbers = np.zeros(1, STEP_NUMBERS)
-                numbers["first"], numbers["count"], numbers["draw"], numbers["total"] = (
-                    first,
-                    count,
-                    draw,
-                    total,
-                )
+                numbers = np.array([(first, count, draw, total, 0, 0, 0)], STEP_NUMBERS)
                 control.begin(numbers, Chunk(0, 1, chunk.source))
                 yield first, count
             chunk.used(self.device.mark())
+        self._feed.done()
 
     def gradient(
         self,

@@ -148,7 +148,7 @@ class StepNodes:
         name, rows, columns, terms = product
         kernel = shape(name, self.module, [(rows, columns)], terms, self.settings.cut)
         blocks = tiles(rows, columns, kernel)
-        return kernel, blocks, parts(blocks, terms, self.settings.cut)
+        return kernel, blocks, parts(kernel, blocks, terms, self.settings.cut)
 
     def _weights_results(self) -> list[tuple[int, int]]:
         return list(pairwise(self.settings.layer_sizes))
@@ -158,7 +158,7 @@ class StepNodes:
         results = self._weights_results()
         kernel = shape("weights", self.module, results, capacity, self.settings.cut)
         blocks = sum(tiles(*result, kernel) for result in results)
-        return kernel, blocks, parts(blocks, capacity, self.settings.cut)
+        return kernel, blocks, parts(kernel, blocks, capacity, self.settings.cut)
 
     def layer_arguments(self, memory: Memory) -> ctypes.Array[args.LayerArguments]:
         """What the weights kernel reads of each layer."""

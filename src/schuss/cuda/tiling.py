@@ -11,8 +11,8 @@ __all__ = ["FILL", "parts", "shape", "tiles"]
 
 #: Blocks that fill a GPU. Not asked of the GPU at hand, so that the bits of a sum cut into parts are the same on all.
 FILL = 128
-#: Least terms of a part, and most parts.
-_PART, _PARTS = 64, 8
+#: Least terms of a part, most parts, and most numbers that the last block has to add: it does so alone.
+_PART, _PARTS, _ADDED = 64, 8, 32768
 _SIZES = ("large", "medium", "small")
 
 
@@ -24,18 +24,18 @@ def tiles(rows: int, columns: int, kernel: Kernel) -> int:
 def shape(name: str, module: Any, results: Sequence[tuple[int, int]], terms: int, cut: bool) -> Kernel:
     """The kernel `name`_large, _medium or _small for results of (rows, columns) and sums of so many terms: the largest
     tile whose blocks, cut into parts where that is allowed, come near to filling a GPU."""
-    most = _most_parts(terms) if cut else 1
     for size in _SIZES:
         kernel: Kernel = module.kernel(f"{name}_{size}")
+        most = _most_parts(terms, kernel) if cut else 1
         if 4 * most * sum(tiles(*result, kernel) for result in results) >= 3 * FILL:
             break
     return kernel
 
 
-def parts(blocks: int, terms: int, cut: bool) -> int:
+def parts(kernel: Kernel, blocks: int, terms: int, cut: bool) -> int:
     """Parts into which the terms of a sum are cut, so that `blocks` tiles fill a GPU."""
-    return max(1, min(_most_parts(terms), FILL // blocks)) if cut else 1
+    return max(1, min(_most_parts(terms, kernel), FILL // blocks)) if cut else 1
 
 
-def _most_parts(terms: int) -> int:
-    return max(1, min(_PARTS, terms // _PART))
+def _most_parts(terms: int, kernel: Kernel) -> int:
+    return max(1, min(_PARTS, terms // _PART, _ADDED // (kernel.rows * kernel.columns)))
