@@ -1,6 +1,6 @@
 """What Schuss raises; a message is one line: the argument or file, the rule and the value received."""
 
-__all__ = ["DataError", "ModelFileError", "PlanError", "SchussError", "TrainingDiverged"]
+__all__ = ["DataError", "DeviceError", "ModelFileError", "PlanError", "SchussError", "TrainingDiverged"]
 
 
 class SchussError(Exception):
@@ -13,6 +13,10 @@ class DataError(SchussError, ValueError):
 
 class PlanError(SchussError, ValueError):
     """A plan is misspelt, or this machine cannot carry it out."""
+
+
+class DeviceError(SchussError, RuntimeError):
+    """A GPU that was asked for is missing, or failed."""
 
 
 class ModelFileError(SchussError, ValueError):
