@@ -38,7 +38,7 @@ def layer_sizes(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return tuple(map(int, parts))
 
 
-@click.command(short_help="Show the machine: cores, caches, instruction sets, BLAS, measured speed.")
+@click.command(short_help="Show the machine: cores, caches, instruction sets, BLAS, GPUs, measured speed.")
 @click.option(
     "--memory",
     callback=layer_sizes,
@@ -89,10 +89,10 @@ def info(
 ) -> None:
     """Show the machine as Schuss sees it.
 
-    Cores that may be used, caches, instruction sets, the BLAS and its threads, versions; and the profile that plans
-    are chosen by: the peak in registers and the kernels' GFLOP/s by register tile, the bandwidth of each cache and of
-    memory, the time of a barrier and of gathering a row, the BLAS's GFLOP/s. It is measured once, in two seconds, and
-    kept.
+    Cores that may be used, caches, instruction sets, the BLAS and its threads, versions; GPUs, their driver and the
+    kernels compiled for them, or why none can be used; and the profile that plans are chosen by: the peak in registers
+    and the kernels' GFLOP/s by register tile, the bandwidth of each cache and of memory, the time of a barrier and of
+    gathering a row, the BLAS's GFLOP/s. It is measured once, in two seconds, and kept.
 
     With --memory 784-1024-10: the bytes that training would take, before any is taken.
     """
@@ -114,9 +114,10 @@ def info(
             check_can_write(file, option)
 
     from schuss import machine
+    from schuss.cuda.summary import lines, summary
     from schuss.planner import last, probe
 
-    facts = machine.summary()
+    facts, gpu = machine.summary(), summary()
     profile = probe.current(threads, fresh=measure)
     if save_profile is not None:
         profile.save(save_profile)
@@ -125,20 +126,20 @@ def info(
 
         plot_roofline(profile, last.load(), plot)
     if as_json:
-        echo_json(facts | {"profile": profile.as_dict()})
+        echo_json(facts | {"gpu": gpu, "profile": profile.as_dict()})
         return
-    _echo(facts, profile)
+    _echo([*rows(facts), *lines(gpu)], profile)
     written = {"plot": plot, "profile in": save_profile}
     if any(written.values()):
         click.echo()
         echo_table([(name, str(file)) for name, file in written.items() if file is not None])
 
 
-def _echo(facts: dict[str, Any], profile: Profile) -> None:
+def _echo(facts: list[tuple[str, str]], profile: Profile) -> None:
     """The machine and its profile as tables."""
     from schuss.cli._profile_tables import profile_head, profile_tables
 
-    echo_table([*rows(facts), *profile_head(profile)])
+    echo_table([*facts, *profile_head(profile)])
     for heading, (head, table) in profile_tables(profile).items():
         click.echo(f"\n{heading}")
         echo_columns(head, table)
