@@ -14,7 +14,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from schuss import Network, _core, _reference
+from schuss import Network, _core, _reference, cuda
 from schuss.activations import HIDDEN_ACTIVATIONS
 from schuss.losses import Loss
 from schuss.plan import Plan
@@ -103,6 +103,8 @@ PLANS = (
     "gemm:4x1",
     "native:3x2",
 )
+#: Plans for a GPU: the machine's, else one that is emulated on the host (fixture `gpu`).
+GPU_PLANS = ("cuda", "cuda-naive")
 #: Plans of `native` that give the same bits.
 SAME_BITS = tuple(f"native:{cut}" for cut in ("1x1", "2x1", "1x2", "3x1", "1x3", "2x2", "4x1"))
 #: Threads that tests allow themselves, whatever the machine has.
@@ -110,6 +112,31 @@ MANY = 8
 
 ISAS = tuple(name for name, _, _, available in _core.isas() if available)
 FUSED_ISAS = tuple(name for name, _, fused, available in _core.isas() if available and fused)
+
+
+@pytest.fixture(scope="session")
+def _gpu():
+    if cuda.available():
+        return cuda.device()
+    from cuda_host.device import HostDevice  # compiles the kernels with this machine's compiler
+
+    return HostDevice()
+
+
+@pytest.fixture
+def gpu(_gpu, monkeypatch):
+    """GPU 0, or one emulated on the host where there is none."""
+    monkeypatch.setattr(cuda, "device", lambda number=0: _gpu)
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "")
+    return _gpu
+
+
+@pytest.fixture(autouse=True)
+def _gpu_for_its_plans(request):
+    spec = getattr(request.node, "callspec", None)
+    if spec is not None and spec.params.get("plan") in GPU_PLANS:
+        request.getfixturevalue("gpu")
+
 
 # --- Problems with their oracle -------------------------------------------------------------------
 

@@ -366,7 +366,8 @@ def test_an_interrupt_keeps_what_was_learnt(monkeypatch, options):
 FIT = """
 from schuss.estimators import MLPClassifier
 X = X.astype(np.float32)[:20000]
-model = MLPClassifier((512,), solver="sgd", batch_size=16, max_iter=10**6, n_iter_no_change=10**6, n_jobs=2)
+long = {"max_iter": 10**6, "n_iter_no_change": 10**6, "plan": "native:2x1", "n_jobs": 2}
+model = MLPClassifier((512,), solver="sgd", batch_size=16, **long)
 say("training")
 model.fit(X, y[:20000])
 say("stopped")

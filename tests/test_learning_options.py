@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import (
+    GPU_PLANS,
     HIDDEN,
     ISAS,
     OUTPUTS,
@@ -37,7 +38,7 @@ ALL_KERNELS = (
 # --- weights ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", ALL_KERNELS)
+@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
 @pytest.mark.parametrize(("loss", "output"), OUTPUTS)
 def test_weighted_gradient_is_the_oracles(plan, loss, output, dtype):
     problem = make_problem((7, 11, 3), 13, "tanh", output, loss, dtype)
@@ -54,7 +55,7 @@ def test_weighted_gradient_is_the_oracles(plan, loss, output, dtype):
     assert distance(gradient(problem, plan, weights), wanted, size) <= TOLERANCE["gradient", dtype]
 
 
-@pytest.mark.parametrize("plan", ALL_KERNELS)
+@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
 def test_unit_weights_change_no_bit(plan, dtype):
     problem = make_problem((7, 40, 3), 23, dtype=dtype)
     for optimizer in (Optimizer("adam", alpha=0.1), Optimizer("sgd", momentum=0.9), Optimizer(clip_norm=0.1)):
@@ -114,7 +115,7 @@ def test_weights_are_checked():
 # --- dropout ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", ALL_KERNELS)
+@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
 @pytest.mark.parametrize("activation", HIDDEN)
 def test_dropout_is_a_network_without_the_units(plan, activation):
     """The mask is read off dW_2 = a_1 delta^T; with W_2's rows masked likewise, the gradient is the plain one."""
@@ -236,7 +237,7 @@ def test_parts_of_a_gradient_draw_their_own_masks():
 # --- clipping ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", ALL_KERNELS)
+@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
 def test_clipped_step_has_the_norm(plan, dtype):
     problem = make_problem((7, 40, 3), 13, dtype=dtype)
     plain = gradient(problem, plan).astype(np.float64)
@@ -266,10 +267,13 @@ def test_clipping_leaves_out_the_penalty():
     )
 
 
-def test_clipping_has_the_same_bits_however_the_work_is_divided(dtype):
+def test_clipping_has_the_same_bits_however_the_work_is_divided(gpu, dtype):
     problem = make_problem((7, 70, 33, 3), 29, dtype=dtype)
     optimizer = Optimizer("adam", clip_norm=0.05)
-    assert len({trained(problem, plan, optimizer, batch=13)[0].tobytes() for plan in SAME_BITS}) == 1
+    assert (
+        len({trained(problem, plan, optimizer, batch=13)[0].tobytes() for plan in (*SAME_BITS, *GPU_PLANS)})
+        == 1
+    )
 
 
 @pytest.mark.parametrize("wrong", [0, -1, np.inf, np.nan])
@@ -281,7 +285,7 @@ def test_clip_norm_is_checked(wrong):
 # --- losses' numbers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", ALL_KERNELS)
+@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
 @pytest.mark.parametrize(("loss", "output"), [pair for pair in OUTPUTS if pair[0] in ("log_loss", "focal")])
 @pytest.mark.parametrize("targets", ["labels", "dense"])
 def test_label_smoothing(plan, loss, output, targets, dtype):

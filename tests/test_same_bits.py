@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from conftest import DTYPES, FUSED_ISAS, MANY, SAME_BITS, TOLERANCE, make_problem
+from conftest import DTYPES, FUSED_ISAS, GPU_PLANS, MANY, SAME_BITS, TOLERANCE, make_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,11 +56,11 @@ def trained(plan, sizes, rows, batch, dtype="float32", solver="sgd", epochs=3, a
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("activation", ["relu", "logistic", "tanh"])
-def test_every_partition(solver, activation, dtype):
+def test_every_partition(gpu, solver, activation, dtype):
     """Sizes that leave rests everywhere; a last short minibatch of 1; more threads than cores, than rows."""
     results = {
         plan: trained(plan, (37, 71, 130, 5), 43, 14, dtype, solver, activation=activation)
-        for plan in SAME_BITS
+        for plan in (*SAME_BITS, *GPU_PLANS)
     }
     assert all(bits == results["native:1x1"] for bits in results.values())
 

@@ -174,7 +174,9 @@ def test_precision():
     assert validation.precision("auto", X.astype(np.float64)) == "float64"
     assert validation.precision("auto", X.astype(np.uint8)) == "float32"
     assert validation.precision("float64", X) == "float64"
-    with pytest.raises(ValueError, match="precision must be auto, float32 or float64, got 'half'"):
+    with pytest.raises(
+        ValueError, match="precision must be one of auto, float32, float64, tf32, bfloat16, got 'half'"
+    ):
         validation.precision("half", X)
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError, ModelFileError, PlanError, SchussError, TrainingDiverged
+from .errors import DataError, DeviceError, ModelFileError, PlanError, SchussError, TrainingDiverged
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
@@ -19,6 +19,7 @@ __version__ = version("schuss")
 
 __all__ = [
     "DataError",
+    "DeviceError",
     "MLPClassifier",
     "MLPRegressor",
     "ModelFileError",

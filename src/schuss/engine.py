@@ -1,4 +1,4 @@
-"""The engine contract, and the CPU engine over the native core.
+"""The engine contract, the engine of a plan's device, and the CPU engine over the native core.
 
 An engine holds one network's parameters and optimizer state. It runs whole epochs given an order of examples and
 a learning rate for each step, computes outputs, losses and flat gradients, and applies a given flat gradient.
@@ -10,23 +10,188 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, blas, threadpool
 from .activations import ACTIVATIONS
+from .cuda.arrays import DeviceArray
 from .errors import PlanError
 from .losses import Loss, as_loss
 from .optimizers import Optimizer
-from .plan import KERNELS, Plan
+from .plan import KERNELS, Plan, n_parameters
 
-__all__ = ["CpuEngine", "chosen_isa"]
+__all__ = ["CpuEngine", "Engine", "Moment", "chosen_isa", "make_engine"]
 
 Array = NDArray[Any]
-#: A matrix of float32, float64 or uint8 with contiguous rows, or a scipy.sparse one of compressed rows (CSR).
+#: A matrix of float32, float64 or uint8 with contiguous rows, a scipy.sparse one of compressed rows (CSR), or a
+#: DeviceArray, which only the engine of its GPU reads.
 Examples = Any
+#: Of which parameters are remembered: before the present epoch, and when validation was at its best.
+Moment = Literal["epoch", "best"]
+
+
+class Engine(Protocol):
+    """What computes: one network's parameters and optimizer state on a device.
+
+    Arrays that are handed over or given back are the host's, but for examples that are on a GPU already.
+    """
+
+    plan: Plan
+    #: Of the parameters.
+    dtype: np.dtype[Any]
+
+    def forget_interrupts(self) -> None:
+        """Ctrl-C pressed before now does not stop this engine."""
+
+    # --- parameters and state ---------------------------------------------------------------------
+
+    def load(self, parameters: Array) -> None:
+        """Take over the flat parameters."""
+
+    def store(self, out: Array) -> None:
+        """Write the flat parameters."""
+
+    def fetch(self, moment: Moment | None = None) -> Array:
+        """The flat parameters, the present or the remembered ones. Nobody may write to them: the next call may give
+        the same array where nothing has changed. It leaves those given before as they are."""
+
+    @property
+    def slots(self) -> int:
+        """Vectors of the parameters' length that training holds: the parameters, then the optimizer's state."""
+
+    def load_slot(self, slot: int, flat: Array) -> None:
+        """Take over the parameters (0) or a vector of the optimizer's state (1, 2)."""
+
+    def store_slot(self, slot: int, out: Array) -> None:
+        """Write the parameters (0) or a vector of the optimizer's state (1, 2)."""
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps so far: what Adam's corrections and dropout count by. Assign to go on from elsewhere."""
+
+    @steps_taken.setter
+    def steps_taken(self, steps: int) -> None: ...
+
+    def remember(self, moment: Moment = "epoch") -> None:
+        """Keep the present parameters, where the engine has them, for :meth:`recall` and :meth:`fetch`."""
+
+    def recall(self, moment: Moment = "epoch") -> None:
+        """Take over the parameters remembered last for this moment."""
+
+    def parameters_finite(self) -> bool:
+        """Whether all parameters are finite; a GPU is not asked for all of them."""
+
+    # --- training and using -----------------------------------------------------------------------
+
+    def hold(
+        self, X: Examples, y: Array | None = None, sample_weight: Array | None = None
+    ) -> AbstractContextManager[None]:
+        """Within it these arrays do not change: calls that are given the same objects may use a copy of them that the
+        engine has made. Several sets may be held at a time."""
+
+    def run(
+        self,
+        X: Examples,
+        y: Array,
+        order: Array,
+        batch_size: int,
+        rates: Array,
+        sample_weight: Array | None = None,
+    ) -> tuple[Array, bool]:
+        """Train on the rows `order` in minibatches of `batch_size`.
+
+        `sample_weight` is float64 (n_examples,): losses and gradients are means by weight, and a minibatch without
+        any weight is passed over, its loss 0.
+
+        Returns
+        -------
+        losses : ndarray of float64, (n_steps,)
+            Mean loss of each minibatch before its update; up to the step that diverged.
+        finite : bool
+            False when the last of them is not finite; its step is not taken.
+        """
+
+    def step(
+        self, X: Examples, y: Array, rate: float, sample_weight: Array | None = None
+    ) -> tuple[float, bool]:
+        """One step on all rows as one minibatch: its mean loss before the update, and False where that is not
+        finite and the step is not taken."""
+
+    def forward(self, X: Examples, y: Array | None = None) -> tuple[Array, Array]:
+        """Output activations (n_examples, n_outputs), and each example's loss, by no weight, where y is given."""
+
+    def gradient(
+        self,
+        X: Examples,
+        y: Array,
+        out: Array,
+        on_layer: Callable[[int], Any] | None = None,
+        sample_weight: Array | None = None,
+    ) -> Array:
+        """Write the flat mean gradient, by `sample_weight`, of all rows as one minibatch; return each example's loss.
+
+        `on_layer(l)` is called as soon as dW_l and db_l are whole in `out`, for l = L down to 1, while the layers
+        below may still be worked on; it cannot use this engine (RuntimeError).
+        """
+
+    def apply(self, gradient: Array, rate: float, batch_size: int) -> None:
+        """Apply one update with a given flat gradient."""
+
+    # --- what it is doing -------------------------------------------------------------------------
+
+    @property
+    def present(self) -> Plan:
+        """The plan in use: this engine's, or another cut of it."""
+
+    @property
+    def settling(self) -> bool:
+        """Whether cuts are still on trial, as training has just begun; to be asked between calls."""
+
+    def records(self) -> list[tuple[Plan, int, float]]:
+        """The plan, then it with each other cut; steps taken so, and the least seconds an example, inf before any."""
+
+    def memory(self, batch_size: int) -> int:
+        """Bytes of the device's memory that training in minibatches of `batch_size` takes, beside the data:
+        parameters, optimizer state, packed copies, activations."""
+
+
+def make_engine(
+    layer_sizes: tuple[int, ...],
+    activations: tuple[str, ...],
+    loss: str | Loss,
+    dtype: np.dtype[Any],
+    plan: Plan,
+    optimizer: Optimizer | None = None,
+    scale: float = 1.0,
+    shift: float = 0.0,
+    isa: str | None = None,
+    **training: Any,
+) -> Engine:
+    """The engine of the plan's device, with no parameters yet.
+
+    Parameters are those of :class:`CpuEngine`; a GPU has no use for `isa`.
+
+    Raises
+    ------
+    PlanError
+        If this processor lacks the instruction set.
+    DeviceError
+        If the GPU is missing, or has too little memory.
+    """
+    if not plan.on_gpu:
+        return CpuEngine(
+            layer_sizes, activations, loss, dtype, plan, optimizer, scale, shift, isa, **training
+        )
+    from . import cuda
+    from .cuda.engine import CudaEngine
+
+    device = cuda.device(plan.device)
+    return CudaEngine(
+        layer_sizes, activations, loss, dtype, plan, optimizer, scale, shift, device=device, **training
+    )
 
 
 def chosen_isa(isa: str | None = None) -> str:
@@ -70,6 +235,8 @@ def pinned() -> bool:
 
 def _read(X: Examples) -> Any:
     """What the core reads: the array itself, or values, columns and offsets of compressed rows."""
+    if isinstance(X, DeviceArray):
+        raise X.unreadable("the CPU")
     return X if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
 
 
@@ -77,7 +244,7 @@ threadpool.register()
 _NO_LOSSES = np.empty(0)
 
 
-class CpuEngine:
+class CpuEngine(Engine):
     """The native core, with a plan and a team of threads of its own.
 
     Parameters
@@ -136,43 +303,67 @@ class CpuEngine:
             (optimizer or Optimizer()).native,
         )
         self._core.set_input(scale, shift)
+        self._length = n_parameters(layer_sizes)
+        self._latest: Array | None = None  # the present parameters, where they have been fetched
+        self._remembered: dict[Moment, Array] = {}
 
     def _blas(self) -> AbstractContextManager[None]:
         return nullcontext() if self._blas_threads is None else blas.limit_threads(self._blas_threads)
 
     def forget_interrupts(self) -> None:
-        """Ctrl-C pressed before now does not stop this engine."""
         self._core.forget_interrupts()
 
     def load(self, parameters: Array) -> None:
-        """Take over the flat parameters."""
-        self._core.load(0, parameters)
+        self.load_slot(0, parameters)
+        if not parameters.flags.writeable and parameters.dtype == self.dtype:
+            self._latest = parameters
 
     def store(self, out: Array) -> None:
-        """Write the flat parameters."""
-        self._core.store(0, out)
+        self.store_slot(0, out)
+
+    def fetch(self, moment: Moment | None = None) -> Array:
+        if moment is not None:
+            return self._remembered[moment]
+        if self._latest is None:
+            latest = np.empty(self._length, self.dtype)
+            self.store(latest)
+            latest.flags.writeable = False
+            self._latest = latest
+        return self._latest
 
     @property
     def slots(self) -> int:
-        """Vectors of the parameters' length that training holds: the parameters, then the optimizer's state."""
         return int(self._core.slots)
 
     def load_slot(self, slot: int, flat: Array) -> None:
-        """Take over the parameters (0) or a vector of the optimizer's state (1, 2)."""
+        if slot == 0:
+            self._latest = None
         self._core.load(slot, flat)
 
     def store_slot(self, slot: int, out: Array) -> None:
-        """Write the parameters (0) or a vector of the optimizer's state (1, 2)."""
         self._core.store(slot, out)
 
     @property
     def steps_taken(self) -> int:
-        """Steps so far: what Adam's corrections and dropout count by. Assign to go on from elsewhere."""
         return int(self._core.steps_taken)
 
     @steps_taken.setter
     def steps_taken(self, steps: int) -> None:
         self._core.steps_taken = steps
+
+    def remember(self, moment: Moment = "epoch") -> None:
+        self._remembered[moment] = self.fetch()
+
+    def recall(self, moment: Moment = "epoch") -> None:
+        self.load(self._remembered[moment])
+
+    def parameters_finite(self) -> bool:
+        return bool(np.isfinite(self.fetch()).all())
+
+    def hold(
+        self, X: Examples, y: Array | None = None, sample_weight: Array | None = None
+    ) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def run(
         self,
@@ -183,19 +374,8 @@ class CpuEngine:
         rates: Array,
         sample_weight: Array | None = None,
     ) -> tuple[Array, bool]:
-        """Train on the rows `order` in minibatches of `batch_size`.
-
-        `sample_weight` is float64 (n_examples,): losses and gradients are means by weight, and a minibatch without
-        any weight is passed over, its loss 0.
-
-        Returns
-        -------
-        losses : ndarray of float64, (n_steps,)
-            Mean loss of each minibatch before its update; up to the step that diverged.
-        finite : bool
-            False when the last of them is not finite; its step is not taken.
-        """
         losses = np.full(len(rates), np.nan)
+        self._latest = None
         with self._blas():
             ending, steps = self._core.run(_read(X), y, order, batch_size, rates, losses, sample_weight)
         return (losses, True) if ending == "complete" else (losses[: steps + 1], False)
@@ -203,14 +383,12 @@ class CpuEngine:
     def step(
         self, X: Examples, y: Array, rate: float, sample_weight: Array | None = None
     ) -> tuple[float, bool]:
-        """One step on all rows as one minibatch: its mean loss before the update, and False where that is not
-        finite and the step is not taken."""
+        self._latest = None
         with self._blas():
             loss, taken = self._core.step(_read(X), y, rate, sample_weight)
         return float(loss), bool(taken)
 
     def forward(self, X: Examples, y: Array | None = None) -> tuple[Array, Array]:
-        """Output activations (n_examples, n_outputs), and each example's loss, by no weight, where y is given."""
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
         losses = None if y is None else np.empty(rows)
@@ -229,11 +407,6 @@ class CpuEngine:
         on_layer: Callable[[int], Any] | None = None,
         sample_weight: Array | None = None,
     ) -> Array:
-        """Write the flat mean gradient, by `sample_weight`, of all rows as one minibatch; return each example's loss.
-
-        `on_layer(l)` is called as soon as dW_l and db_l are whole in `out`, for l = L down to 1, while the team
-        works on the layers below; it cannot use this engine (RuntimeError).
-        """
         losses = np.empty(X.shape[0])
         with self._blas():
             self._core.gradient(_read(X), y, out, losses, on_layer, sample_weight)
@@ -241,16 +414,13 @@ class CpuEngine:
 
     @property
     def present(self) -> Plan:
-        """The plan in use: this engine's, or another cut of it."""
         return self._cut(*self._core.present())
 
     @property
     def settling(self) -> bool:
-        """Whether cuts are still on trial, as training has just begun; to be asked between calls."""
         return bool(self._core.settling)
 
     def records(self) -> list[tuple[Plan, int, float]]:
-        """The plan, then it with each other cut; steps taken so, and the least seconds an example, inf before any."""
         return [(self._cut(e, m), steps, seconds) for e, m, steps, seconds in self._core.records()]
 
     def _cut(self, examples: int, matrix: int) -> Plan:
@@ -260,10 +430,8 @@ class CpuEngine:
         return Plan(self.plan.kernels, examples, matrix)
 
     def memory(self, batch_size: int) -> int:
-        """Bytes that training in minibatches of `batch_size` takes, beside the data: parameters, optimizer state,
-        packed copies, activations."""
         return int(self._core.bytes(batch_size))
 
     def apply(self, gradient: Array, rate: float, batch_size: int) -> None:
-        """Apply one update with a given flat gradient."""
+        self._latest = None
         self._core.apply(gradient, rate, batch_size)

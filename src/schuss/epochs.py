@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,8 +113,9 @@ class Trainer:
             self._restore(self.state)
             self.state = None
         n.history = new_history()
-        n.trained_plan, n.plan_report = str(self.plan), None
-        _log.info("plan %s (%s)", self.plan, self.plan.asked or "named")
+        n.trained_plan, n.trained_device, n.plan_report = str(self.plan), self.plan.place, None
+        how = self.plan.precision or n.dtype.name
+        _log.info("plan %s on %s in %s (%s)", self.plan, self.plan.place, how, self.plan.asked or "named")
 
     def _restore(self, state: TrainerState) -> None:
         self.learning_rate, self.epochs_done, self.seen = state.learning_rate, state.epochs_done, state.seen
@@ -140,7 +142,7 @@ class Trainer:
         """
         began = time.perf_counter()
         self._take_over()
-        before = self.network.parameters
+        self.engine.remember()
         order = np.ascontiguousarray(self.order(X.shape[0]), np.int64)
         n, B = len(order), self.batch_size
         rates = self.schedule.rates(self.learning_rate, self.epochs_done, -(-n // B), self.epochs, self.seen)
@@ -151,8 +153,8 @@ class Trainer:
             raise
         seconds = time.perf_counter() - began
         self.network.adopt(self.engine)
-        if not finite or not np.isfinite(self.network.parameters).all():
-            self.network.parameters = before
+        if not finite or not self.engine.parameters_finite():
+            self.engine.recall()
             self._forget_slots()
             what = "a weight became infinite" if finite else f"loss became {losses[-1]}"
             raise self._diverged(what, len(losses))
@@ -163,6 +165,14 @@ class Trainer:
             shares = shares * (np.add.reduceat(sample_weight[order], np.arange(0, n, B)) > 0)
         self._record(float(losses @ shares / max(1, shares.sum())), float(rates[-1]), n, seconds)
         self.report()
+
+    def hold(self, *sets: tuple[Any, ...] | None) -> AbstractContextManager[Any]:
+        """Within it these sets of X, y and weights do not change: a GPU may keep them."""
+        with ExitStack() as held:
+            for arrays in sets:
+                if arrays is not None:
+                    held.enter_context(self.engine.hold(*arrays))
+            return held.pop_all()
 
     def report(self) -> None:
         """Bring the network's report on the plan up to date, and say in the log where the plan is another one now."""

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet, ref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .activations import per_layer
-from .engine import CpuEngine
+from .cuda.arrays import to_host
+from .engine_keeper import EngineKeeper
 from .errors import DataError
 from .losses import CLASS_LOSSES, Loss, as_loss, check_output, default_output
-from .optimizers import Optimizer
-from .plan import Plan, allowed_threads, flops_per_example
-from .planner.choice import choose
+from .plan import flops_per_example
 from .planner.report import PlanReport
 
 __all__ = ["Network", "most_likely", "start"]
 
 Array = NDArray[Any]
-
-#: Multiply-adds that the calling thread does by itself, so that nothing has to be asked about threads.
-_ALONE = 1e6
 
 STARTS = ("auto", "glorot_uniform", "he_normal")
 
@@ -60,34 +53,7 @@ def start(layer_sizes: Sequence[int], activations: Sequence[str], how: str, seed
     return np.concatenate(parts)
 
 
-#: A child of fork finds every network unlocked: the thread that held a lock exists in the parent only.
-_networks: WeakSet[Network] = WeakSet()
-
-
-def _unlock_all() -> None:
-    for network in list(_networks):
-        network._new_lock()
-
-
-os.register_at_fork(after_in_child=_unlock_all)
-
-#: Networks that have a team of threads, the latest last. Beyond some, the oldest gives its threads back.
-_with_teams: deque[ref[Network]] = deque()
-_MOST_TEAMS = 8
-
-
-def _let_older_ones_rest(network: Network) -> None:
-    _with_teams.append(ref(network))
-    while len(_with_teams) > _MOST_TEAMS:
-        older = _with_teams.popleft()()
-        if older is not None and older is not network and older._lock.acquire(blocking=False):
-            try:
-                older.release()
-            finally:
-                older._lock.release()
-
-
-class Network:
+class Network(EngineKeeper):
     """A multilayer feedforward network.
 
     Layer l computes z_l = W_l^T a_{l-1} + b_l and a_l = f(z_l) with W_l of shape (n_{l-1}, n_l); a minibatch is
@@ -117,13 +83,18 @@ class Network:
         Threads allowed; see :func:`schuss.plan.allowed_threads`.
     isa : str or None, default None
         Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
+    device : {"auto", "cpu", "cuda", "cuda:N"}, default "auto"
+        Where to compute; "auto" leaves it to the plan. No part of the model: assign to change it.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default "auto"
+        Arithmetic: "auto" that of `dtype`; "tf32" and "bfloat16", of GPUs only, round what is multiplied, not the
+        weights, which are float32.
 
     Attributes
     ----------
     history : dict of str to list
         What the last training recorded, one entry an epoch; empty before.
-    trained_plan : str
-        The plan that the last training used, at its end; empty before.
+    trained_plan, trained_device : str
+        The plan that the last training used, at its end, and the device, such as cpu or cuda:0; empty before.
     plan_report : PlanReport or None
         What was predicted and measured for the last training's plan; print it.
     feature_names : tuple of str or None
@@ -146,6 +117,8 @@ class Network:
         plan: str = "auto",
         n_jobs: int | None = None,
         isa: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
     ) -> None:
         self.layer_sizes = validation.layer_sizes(layer_sizes)
         outputs = self.layer_sizes[-1]
@@ -167,24 +140,12 @@ class Network:
         self.dtype = validation.dtype(dtype)
         self.input_scale = validation.finite("input_scale", input_scale)
         self.input_shift = validation.finite("input_shift", input_shift)
-        self.plan, self.n_jobs, self.isa = plan, n_jobs, isa
         self.history: dict[str, list[float]] = {}
-        self.trained_plan = ""
+        self.trained_plan = self.trained_device = ""
         self.plan_report: PlanReport | None = None
         self.feature_names: tuple[str, ...] | None = None
-        #: how often the parameters were assigned or stepped; a training sees by it that its engine is behind
-        self.version = 0
-        self._parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
-        self._engine: CpuEngine | None = None
-        self._engine_key: Any = None
-        self._engine_rows = 0  # for which it was chosen
-        self._adopted = False
-        self._engine_ahead = False  # the engine has taken steps that the flat vector has not seen
-        self._new_lock()
-
-    def _new_lock(self) -> None:
-        self._lock = threading.RLock()  # threads that share a network take turns
-        _networks.add(self)
+        parameters = start(self.layer_sizes, self.activations, init, seed).astype(self.dtype)
+        self._begin(parameters, plan, n_jobs, isa, device, precision)
 
     @property
     def loss_name(self) -> str:
@@ -197,41 +158,9 @@ class Network:
         return hidden[0] if len(set(hidden)) == 1 else hidden
 
     @property
-    def n_parameters(self) -> int:
-        return len(self._parameters)
-
-    @property
     def flops_per_example(self) -> int:
         """Floating-point operations of one training step per example."""
         return flops_per_example(self.layer_sizes)
-
-    def _fetch(self) -> None:
-        """Take over what the engine is ahead by; the caller holds the lock."""
-        if self._engine_ahead and self._engine is not None:
-            latest = np.empty_like(self._parameters)  # arrays handed out before keep what they showed
-            self._engine.store(latest)
-            self._parameters, self._engine_ahead = latest, False
-
-    @property
-    def parameters(self) -> Array:
-        """All parameters as one read-only vector: W_1 row by row, b_1, W_2, ... Assign to replace them."""
-        with self._lock:
-            self._fetch()
-            view = self._parameters.view()
-        view.flags.writeable = False
-        return view
-
-    @parameters.setter
-    def parameters(self, flat: ArrayLike) -> None:
-        given = np.asarray(flat)
-        if given.shape != self._parameters.shape:
-            raise ValueError(f"parameters must have shape {self._parameters.shape}, got {given.shape}")
-        with self._lock:
-            self._parameters = np.array(given, self.dtype)
-            self._engine_ahead = False
-            self.version += 1
-            if self._engine is not None:
-                self._engine.load(self._parameters)
 
     def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
         """W_l (n_{l-1}, n_l) and b_l (n_l,) as views of a flat vector, such as `gradient` returns."""
@@ -253,82 +182,9 @@ class Network:
         """Read-only views b_1, ..., b_L of `parameters`."""
         return self.split(self.parameters)[1]
 
-    def _ready(self, rows: int, outputs_only: bool = False) -> CpuEngine:
-        """An engine for passes over `rows` examples, with the present parameters; the caller holds the lock.
-
-        An adopted one has the optimizer, the dropout and the reports of a training: it is for outputs only.
-        """
-        if self._adopted and not outputs_only:
-            self._fetch()
-            self._engine = None
-        threads = allowed_threads(self.n_jobs)
-        key = self._key(threads)
-        # An engine made for more rows serves fewer too.
-        if self._engine is None or key != self._engine_key or rows > self._engine_rows:
-            plan = self.plan_for(rows, self.plan, threads)
-            if self._engine is None or key != self._engine_key or plan.threads > self._engine.plan.threads:
-                engine = self.new_engine(plan)
-                engine.load(self.parameters)
-                self._engine, self._engine_ahead, self._adopted = engine, False, False
-                if plan.threads > 1 or plan.others:
-                    _let_older_ones_rest(self)
-            self._engine_key, self._engine_rows = key, rows
-        self._engine.forget_interrupts()
-        return self._engine
-
-    def plan_for(
-        self, batch_size: int, text: str, threads: int, *, rows: int | None = None, epochs: int = 1,
-        formula: str = "sgd",
-    ) -> Plan:  # fmt: skip
-        """The plan that `text` means for this network; see :func:`schuss.planner.choice.choose`."""
-        return choose(
-            text, threads=threads, layer_sizes=self.layer_sizes, batch_size=batch_size, rows=rows, epochs=epochs,
-            activation=self.activations, formula=formula, dtype=self.dtype.name, isa=self.isa,
-        )  # fmt: skip
-
-    def _key(self, threads: int) -> Any:
-        """What an engine is made for, beside the rows."""
-        return self.plan, threads, self.isa, os.environ.get("SCHUSS_ISA"), self.input_scale, self.input_shift
-
-    def new_engine(self, plan: Plan, optimizer: Optimizer | None = None, **training: Any) -> CpuEngine:
-        """An engine for this network, with no parameters yet; `training` goes to :class:`CpuEngine`."""
-        return CpuEngine(
-            self.layer_sizes, self.activations, self.loss_function, self.dtype, plan, optimizer,
-            self.input_scale, self.input_shift, self.isa, **training,
-        )  # fmt: skip
-
-    def adopt(self, engine: CpuEngine) -> None:
-        """Take `engine`, which a training has moved on, as the network's own.
-
-        It computes outputs, and the parameters are fetched from it when somebody looks.
-        """
-        with self._lock:
-            if self._engine is engine:
-                self._engine_ahead = True
-                return
-            self._engine, self._engine_ahead, self._adopted = engine, True, True
-            self._engine_key, self._engine_rows = self._key(allowed_threads(self.n_jobs)), 0
-
-    def release(self) -> None:
-        """Give back the memory and the threads of what computes; the next call that computes takes its own."""
-        with self._lock:
-            self._fetch()
-            self._engine, self._adopted = None, False
-
     def forward(self, X: ArrayLike) -> Array:
         """Output activations (n_examples, n_L) of X (n_examples, n_0), dense or scipy.sparse."""
         return self.forward_checked(validation.examples(X, self.layer_sizes[0], self.dtype))
-
-    def forward_checked(self, X: Array) -> Array:
-        """:meth:`forward` of what :func:`schuss.validation.examples` has already checked."""
-        rows = X.shape[0]
-        with self._lock:
-            engine = self._engine
-            if engine is None or rows * len(self._parameters) >= _ALONE:
-                engine = self._ready(rows, outputs_only=True)
-            else:
-                engine.forget_interrupts()
-            return engine.forward(X)[0]
 
     def predict(self, X: ArrayLike) -> Array:
         """Labels (n_examples,) of the likeliest classes; the outputs themselves where there are no `classes`."""
@@ -350,7 +206,7 @@ class Network:
         """
         if self.classes is None:
             raise ValueError("score needs a network with classes")
-        predicted, labels = self.predict(X), np.asarray(y)
+        predicted, labels = self.predict(X), np.asarray(to_host(y))
         if labels.shape != predicted.shape:
             raise DataError(f"y must have {len(predicted)} entries, one an example, got shape {labels.shape}")
         return float(np.mean(predicted == labels))
@@ -367,7 +223,7 @@ class Network:
         """
         given, targets = self.pair(X, y)
         with self._lock:
-            losses = self._ready(len(targets)).forward(given, targets)[1]
+            losses = self._ready(given).forward(given, targets)[1]
         return float(np.mean(losses))
 
     def gradient(self, X: ArrayLike, y: ArrayLike) -> Array:
@@ -375,7 +231,7 @@ class Network:
         given, targets = self.pair(X, y)
         out = np.empty(self.n_parameters, self.dtype)
         with self._lock:
-            self._ready(len(targets)).gradient(given, targets, out)
+            self._ready(given).gradient(given, targets, out)
         return out
 
     def step(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.1) -> float:
@@ -388,8 +244,9 @@ class Network:
         """
         given, targets = self.pair(X, y)
         with self._lock:
-            loss, taken = self._ready(len(targets)).step(given, targets, float(learning_rate))
-            self._engine_ahead = self._engine_ahead or taken
+            loss, taken = self._ready(given).step(given, targets, float(learning_rate))
+            if taken:
+                self._parameters = None
             self.version += 1
         if not taken:
             raise FloatingPointError(f"loss is {loss}: the step was not taken")
@@ -403,6 +260,7 @@ class Network:
 
     def targets(self, y: ArrayLike, rows: int, name: str = "y") -> Array:
         """y of `rows` examples checked, as the engine reads it: class numbers (rows,) or targets (rows, n_L)."""
+        y = to_host(y, name)
         copies = self.loss_function.outputs_per_target
         columns = self.layer_sizes[-1] // copies
         if self.loss_name not in CLASS_LOSSES:  # whole numbers are numbers
@@ -428,17 +286,6 @@ class Network:
         from .onnx_export import export_onnx
 
         return export_onnx(self, path, input_dtype=input_dtype)
-
-    def __getstate__(self) -> dict[str, Any]:
-        with self._lock:
-            self._fetch()
-            state = {**self.__dict__, "_engine": None, "_engine_key": None, "_adopted": False}
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._new_lock()
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 __all__ = ["BestParameters", "Stopping"]
 
@@ -41,9 +44,8 @@ class Stopping:
         return self.waited > self.patience
 
 
-@dataclass
 class BestParameters:
-    """Keeps the flat parameters that came with the lowest value.
+    """Keeps the parameters that came with the lowest value, where they were computed until somebody asks for them.
 
     Parameters
     ----------
@@ -52,10 +54,23 @@ class BestParameters:
     value : float, default infinity
     """
 
-    flat: NDArray[Any]
-    value: float = float("inf")
+    def __init__(self, flat: NDArray[Any], value: float = float("inf")) -> None:
+        self.value = value
+        self._flat = flat
+        self._engine: Engine | None = None  # which remembers better ones
 
-    def offer(self, value: float, flat: NDArray[Any]) -> None:
-        """Keep `flat`, which nobody else may write to, if `value` is the lowest so far."""
+    def offer(self, value: float, engine: Engine) -> None:
+        """Keep the engine's present parameters if `value` is the lowest so far."""
         if value < self.value:
-            self.value, self.flat = value, flat
+            engine.remember("best")
+            self.value, self._engine = value, engine
+
+    @property
+    def flat(self) -> NDArray[Any]:
+        """The parameters; the engine that had them is let go."""
+        if self._engine is not None:
+            self._flat, self._engine = self._engine.fetch("best"), None
+        return self._flat
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"value": self.value, "_flat": self.flat, "_engine": None}

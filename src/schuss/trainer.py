@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation as check
-from .engine import CpuEngine
+from .cuda.arrays import to_host
+from .engine import make_engine
+from .engine_keeper import device_for
 from .epochs import History, Trainer
 from .errors import DataError
 from .losses import CLASS_LOSSES, Loss, as_loss
@@ -38,7 +40,8 @@ def training_memory(
     dtype: Any = "float32",
     isa: str | None = None,
 ) -> int:
-    """Bytes that a training takes, beside the data; little is taken to find out.
+    """Bytes that a training takes, beside the data, of the GPU's memory where the plan is for one; little is taken to
+    find out.
 
     Parameters, optimizer state, the packed copies, a minibatch's activations and deltas, and the network's flat
     vector with the copy that is fetched into it after each epoch. With `native`, nothing of it grows with the number
@@ -49,13 +52,16 @@ def training_memory(
     ------
     MemoryError
         If the system refuses so much.
+    DeviceError
+        If the GPU is missing, or refuses so much.
     """
     layers = tuple(layer_sizes)
     # activations and loss take none
-    engine = CpuEngine(
+    engine = make_engine(
         layers, ("identity",) * (len(layers) - 1), "squared_error", np.dtype(dtype), plan, optimizer, isa=isa
     )
-    return engine.memory(batch_size) + 2 * n_parameters(layers) * int(np.dtype(dtype).itemsize)
+    flat = 0 if plan.on_gpu else 2 * n_parameters(layers) * int(np.dtype(dtype).itemsize)
+    return engine.memory(batch_size) + flat
 
 
 def train(
@@ -86,6 +92,7 @@ def train(
     seed: int | None = 0,
     plan: str = "auto",
     n_jobs: int | None = None,
+    device: str = "auto",
     precision: str = "auto",
     isa: str | None = None,
     network: Network | None = None,
@@ -96,7 +103,8 @@ def train(
     Parameters
     ----------
     X : array-like (n_examples, n_features), or Dataset
-        float32, float64 or uint8 are read where they are; other numbers are converted.
+        float32, float64 or uint8 are read where they are, also on a GPU (CuPy, PyTorch, JAX and others, by
+        ``__cuda_array_interface__`` or DLPack); other numbers are converted.
     y : array-like
         Integer, boolean or string labels (n_examples,): classification. Floating-point targets (n_examples,) or
         (n_examples, n_outputs): regression. None with a Dataset.
@@ -132,12 +140,17 @@ def train(
         KERNELS:EXAMPLESxMATRIX or a name; see :mod:`schuss.plan`.
     n_jobs : int or None, default None
         Threads allowed; see :func:`schuss.plan.allowed_threads`.
-    precision : {"auto", "float32", "float64"}, default "auto"
-        auto: float64 for float64 X, else float32.
+    device : {"auto", "cpu", "cuda", "cuda:N"}, default "auto"
+        Where to train. auto: where the plan says; where it leaves that open too, on the GPU that X is on, else where
+        `network`, if given, was made for, else where it is predicted to be faster.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default "auto"
+        auto: float64 for float64 X, else float32. tf32 and bfloat16 are for GPUs: products round what they multiply,
+        the weights stay float32.
     isa : str or None, default None
         Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
     network : Network or None, default None
-        Train this one further instead of a new one; its layers, loss, dtype, classes and isa count.
+        Train this one further instead of a new one; its layers, loss, dtype, classes and isa count, and, where those
+        here are auto, its device and precision.
     on_epoch : callable(network, history), default None
         Called after each epoch; return True to stop.
 
@@ -151,6 +164,8 @@ def train(
     ------
     ValueError
         If an argument breaks its rule (DataError for data, PlanError for the plan).
+    DeviceError
+        If a GPU was asked for and is missing, or fails.
     TrainingDiverged
         If the loss is no longer finite.
     KeyboardInterrupt
@@ -168,16 +183,17 @@ def train(
         batch_size = check.positive_integer("batch_size", batch_size)
     stopping = _stopping(patience, validation, rates)
     threads = allowed_threads(n_jobs)
-    Plan.parse(plan, threads)
+    device, precision = _wanted(plan, threads, device, precision, network)
     given, y, classes, scale, shift = _unpack(X, y, network)
     if network is None:
         examples = check.examples(given, None, np.dtype(np.float32))
+        precision = check.precision(precision, examples)
         chosen_loss = _loss(loss, classes)
         network = Network(
             (examples.shape[1], *check.hidden_sizes(hidden_layer_sizes), _outputs(y, classes, chosen_loss)),
             activation=activation, output_activation=output_activation, loss=chosen_loss, classes=classes,
-            input_scale=scale, input_shift=shift, dtype=check.precision(precision, examples), init=init, seed=seed,
-            plan=plan, n_jobs=n_jobs, isa=isa,
+            input_scale=scale, input_shift=shift, dtype=check.parameters_dtype(precision), init=init, seed=seed,
+            plan=plan, n_jobs=n_jobs, isa=isa, device=device, precision=precision,
         )  # fmt: skip
         network.feature_names = _names(X)
     examples, targets = network.pair(given, y)
@@ -191,12 +207,26 @@ def train(
     order, dropouts = (np.random.default_rng(None if seed is None else [seed, stream]) for stream in (1, 2))
     trainer = Trainer(
         network, optimizer, learning_rate, batch_size,
-        network.plan_for(batch_size, plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula),
+        network.plan_for(
+            batch_size, plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula,
+            device=device_for(examples, plan, device), precision=precision,
+        ),
         order.permutation if shuffle else np.arange, schedule=rates, epochs=epochs,
         dropout=check.dropout(dropout, len(network.layer_sizes) - 2), seed=int(dropouts.integers(2**63)),
     )  # fmt: skip
     _run(trainer, (examples, targets, weights), held_out, stopping, on_epoch)
     return network
+
+
+def _wanted(plan: str, threads: int, device: str, precision: str, network: Network | None) -> tuple[str, str]:
+    """Device and precision of a training, checked with the plan; what they leave open is the network's to say."""
+    if network is not None:
+        device = network.device if device == "auto" else device
+        precision = network.precision if precision == "auto" else check.arithmetic(precision, network.dtype)
+    found = Plan.parse(plan, threads, device, precision)
+    if found is not None:
+        found.require()
+    return device, precision
 
 
 def _loss(loss: str | Loss | None, classes: Array | None) -> Loss:
@@ -229,26 +259,38 @@ def _run(
     on_epoch: OnEpoch | None,
 ) -> None:
     """The epochs of a training; with `stopping`, which goes by the validation loss, ends with the best parameters."""
-    network, history = trainer.network, trainer.network.history
-    best = BestParameters(network.parameters)
-    for _ in range(trainer.epochs):
-        trainer.epoch(*data)
-        patience_ends = False
-        if held_out is not None:
-            X, y, weights = held_out
-            outputs = trainer.validate(X, y, weights)
-            if network.classes is not None:
-                right = np.average(most_likely(outputs, network.border) == y, weights=weights)
-                history.setdefault("validation_accuracy", []).append(float(right))
-            if stopping is not None:
-                best.offer(history["validation_loss"][-1], network.parameters)
-                patience_ends = stopping.update(history["validation_loss"][-1])
-        if on_epoch is not None and on_epoch(network, history):
-            break
-        if patience_ends and stopping is not None and not trainer.plateau(stopping):
-            break
+    with trainer.hold(data, held_out):
+        best = BestParameters(trainer.network.parameters)
+        for _ in range(trainer.epochs):
+            trainer.epoch(*data)
+            if _ends(trainer, held_out, stopping, best, on_epoch):
+                break
     if stopping is not None:
-        network.parameters = best.flat
+        trainer.network.parameters = best.flat
+
+
+def _ends(
+    trainer: Trainer,
+    held_out: tuple[Array, Array, Array | None] | None,
+    stopping: Stopping | None,
+    best: BestParameters,
+    on_epoch: OnEpoch | None,
+) -> bool:
+    """Validate after an epoch; whether it was the last."""
+    network, history = trainer.network, trainer.network.history
+    patience_ends = False
+    if held_out is not None:
+        X, y, weights = held_out
+        outputs = trainer.validate(X, y, weights)
+        if network.classes is not None:
+            right = np.average(most_likely(outputs, network.border) == y, weights=weights)
+            history.setdefault("validation_accuracy", []).append(float(right))
+        if stopping is not None:
+            best.offer(history["validation_loss"][-1], trainer.engine)
+            patience_ends = stopping.update(history["validation_loss"][-1])
+    if on_epoch is not None and on_epoch(network, history):
+        return True
+    return patience_ends and stopping is not None and not trainer.plateau(stopping)
 
 
 def _weights(
@@ -281,7 +323,7 @@ def _unpack(X: Any, y: Any, network: Network | None) -> tuple[Any, Any, Array | 
         return X.X, X.y if X.classes is None else X.labels, X.classes, X.scale, X.shift
     if y is None:
         raise ValueError("y must be given where X is not a Dataset")
-    y = np.asarray(y)
+    y = np.asarray(to_host(y))
     if network is not None:
         return X, y, network.classes, network.input_scale, network.input_shift
     if y.ndim == 1 and y.dtype.kind in "biuUSO":

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cuda.arrays import device_array, is_on_device, to_host
 from .errors import DataError
+from .plan import PRECISIONS
 
 __all__ = [
+    "arithmetic",
     "class_numbers",
     "classes",
     "dropout",
@@ -19,6 +22,7 @@ __all__ = [
     "finite",
     "hidden_sizes",
     "layer_sizes",
+    "parameters_dtype",
     "positive",
     "positive_integer",
     "precision",
@@ -58,11 +62,30 @@ def hidden_sizes(sizes: Sequence[int] | int) -> tuple[int, ...]:
     return tuple(positive_integer("hidden_layer_sizes", size) for size in np.atleast_1d(sizes).tolist())
 
 
-def precision(name: str, X: Array) -> str:
-    """dtype to compute in: "auto" is float64 for float64 X and float32 for everything else."""
-    if name not in ("auto", "float32", "float64"):
-        raise ValueError(f"precision must be auto, float32 or float64, got {name!r}")
+def precision(name: str, X: Any) -> str:
+    """Arithmetic of a training on X: "auto" is float64 for float64 X and float32 for everything else."""
+    _check_precision(name)
     return name if name != "auto" else "float64" if X.dtype == np.float64 else "float32"
+
+
+def arithmetic(name: str, dtype: np.dtype[Any]) -> str:
+    """That of parameters of this dtype: "auto" is its own; what rounds more than float32 needs that."""
+    _check_precision(name)
+    if name == "auto":
+        return dtype.name
+    if parameters_dtype(name) != dtype:
+        raise ValueError(f"precision {name} is for parameters of {parameters_dtype(name)}, these are {dtype}")
+    return name
+
+
+def parameters_dtype(precision: str) -> np.dtype[Any]:
+    """Of the parameters that are computed with in this precision."""
+    return np.dtype(np.float64 if precision == "float64" else np.float32)
+
+
+def _check_precision(name: str) -> None:
+    if name not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {name!r}")
 
 
 def classes(labels: ArrayLike | None, outputs: int) -> Array | None:
@@ -101,13 +124,18 @@ def dropout(rates: float | Sequence[float], hidden_layers: int) -> tuple[float, 
 
 def examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str = "X") -> Any:
     """X as a (n_examples, features) matrix for the core: rows contiguous, float32, float64 or uint8; a scipy.sparse one
-    with compressed rows (CSR) of float32 or float64.
+    with compressed rows (CSR) of float32 or float64; a DeviceArray where it is on a GPU.
 
     Other integers and booleans become `dtype`. No copy is made where none is needed.
     """
-    if hasattr(X, "tocsr"):  # of scipy.sparse
-        return _sparse_examples(X, features, dtype, name)
-    array = np.asarray(X)
+    if type(X) is not np.ndarray:
+        if hasattr(X, "tocsr"):  # of scipy.sparse
+            return _sparse_examples(X, features, dtype, name)
+        found = device_array(X, name)
+        if found is not None:
+            _check_features(found, features, name)
+            return found
+    array = _as_array(X)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2:
@@ -115,8 +143,7 @@ def examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str = "X"
         raise DataError(f"{name} must have 2 dimensions (examples, features), got shape {array.shape}{hint}")
     if array.shape[0] == 0:
         raise DataError(f"{name} must hold at least one example, got shape {array.shape}")
-    if features is not None and array.shape[1] != features:
-        raise DataError(f"{name} must have {features} features, got {array.shape[1]}")
+    _check_features(array, features, name)
     if array.dtype not in (np.float32, np.float64, np.uint8):
         array = array.astype(dtype)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -130,11 +157,24 @@ def examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str = "X"
     return array
 
 
+def _as_array(X: Any) -> Array:
+    """An array of the host, also of what offers DLPack alone."""
+    if not hasattr(X, "__array__") and hasattr(X, "__dlpack__"):
+        return np.from_dlpack(X)
+    return np.asarray(X)
+
+
+def _check_features(X: Any, features: int | None, name: str) -> None:
+    if features is not None and X.shape[1] != features:
+        raise DataError(f"{name} must have {features} features, got {X.shape[1]}")
+
+
 def _sparse_examples(X: Any, features: int | None, dtype: np.dtype[Any], name: str) -> Any:
     if X.ndim != 2 or X.shape[0] == 0:
         raise DataError(f"{name} must hold at least one example of 2 dimensions, got shape {X.shape}")
-    if features is not None and X.shape[1] != features:
-        raise DataError(f"{name} must have {features} features, got {X.shape[1]}")
+    _check_features(X, features, name)
+    if is_on_device(getattr(X, "data", None)):
+        raise DataError(f"{name} on a GPU must be dense, got {type(X).__name__}; X.get() may be sparse")
     if X.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
     rows = X.tocsr()
@@ -176,7 +216,7 @@ def targets(
     y: ArrayLike, rows: int, outputs: int, labels: Array | None, dtype: np.dtype[Any], name: str = "y"
 ) -> Array:
     """y as the core reads it: int32 class numbers (rows,), or a (rows, outputs) matrix of `dtype`."""
-    array = np.asarray(y)
+    array = np.asarray(to_host(y, name))
     if array.ndim == 0 or len(array) != rows:
         raise DataError(f"{name} must have {rows} entries, one an example, got shape {array.shape}")
     if array.ndim == 1 and labels is not None:

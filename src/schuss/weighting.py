@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cuda.arrays import to_host
 from .errors import DataError
 
 __all__ = ["ClassWeight", "class_weights", "example_weights"]
@@ -26,6 +27,7 @@ def example_weights(sample_weight: ArrayLike | None, rows: int, name: str = "sam
     """
     if sample_weight is None:
         return None
+    sample_weight = to_host(sample_weight, name)
     try:
         given = np.asarray(sample_weight, np.float64)
     except (TypeError, ValueError):

@@ -16,8 +16,10 @@ __all__ = [
     "Failure",
     "Interrupted",
     "check_can_write",
+    "check_device",
     "check_weights",
     "data_dir_option",
+    "device_option",
     "echo_columns",
     "echo_json",
     "echo_table",
@@ -46,6 +48,13 @@ threads_option = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     help="Threads allowed.  [default: the cores that may be used]",
+)
+device_option = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Where to compute: cpu, cuda or cuda:N (a GPU); auto: where the plan says, or where it is faster.",
 )
 isa_option = click.option(
     "--isa",
@@ -80,6 +89,19 @@ class Interrupted(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"schuss: {self.message}", file=file, err=True)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is none; DeviceError for a GPU that is not here."""
+    from schuss.errors import PlanError
+    from schuss.plan import Plan
+
+    try:
+        plan = Plan.parse("auto", device=device)
+    except PlanError as error:
+        raise click.BadParameter(f"{error}.", param_hint="'--device'") from error
+    if plan is not None:
+        plan.require()
 
 
 def check_can_write(path: Path, option: str) -> None:

@@ -12,6 +12,7 @@ import click
 from schuss.activations import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from schuss.cli._common import (
     data_dir_option,
+    device_option,
     isa_option,
     json_option,
     not_empty,
@@ -46,7 +47,7 @@ MOMENTUM = 0.9
 BATCH_SIZE = 128
 DEFAULT_OUT = Path("schuss-model.safetensors")
 TASKS = ("classes", "numbers")
-PRECISIONS = ("auto", "float32", "float64")
+PRECISIONS = ("auto", "float32", "float64", "tf32", "bfloat16")
 STARTS = ("auto", "glorot_uniform", "he_normal")
 #: Those of schedules.py, which needs NumPy: help is there without it.
 SCHEDULES = ("constant", "invscaling", "adaptive", "step", "cosine", "one_cycle")
@@ -313,16 +314,18 @@ def how_options(out_help: str) -> Decorator:
             default="auto",
             show_default=True,
             help="How the work is computed and divided: KERNELS:EXAMPLESxMATRIX such as native:2x1, KERNELS alone, "
-            "auto; or serial, multicore, fast-serial, fast-parallel, hybrid.",
+            "cuda, auto; or serial, multicore, fast-serial, fast-parallel, hybrid, gpu, gpu-optimized.",
         ),
         threads_option,
+        device_option,
         isa_option,
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
             default="auto",
             show_default=True,
-            help="auto: float64 for float64 data, else float32.",
+            help="auto: float64 for float64 data, else float32. tf32, bfloat16: on GPUs, products round what they "
+            "multiply, the weights stay float32.",
         ),
         target_option,
         data_dir_option,

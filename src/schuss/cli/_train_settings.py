@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from schuss.data import Dataset
     from schuss.schedules import Schedule
 
-__all__ = ["Settings", "n_outputs", "settle", "settle_by_data"]
+__all__ = ["Settings", "n_outputs", "require_device", "settle", "settle_by_data"]
 
 #: Options that give a loss or a schedule its numbers -> whose they are.
 _OF_LOSS = {
@@ -74,6 +74,7 @@ class Settings:
     precision: str
     cv: int | None
     out: Path | None
+    device: str = "auto"
 
     @property
     def loss_function(self) -> Loss:
@@ -137,7 +138,7 @@ def settle(
             raise click.BadParameter(rule, param_hint=f"'--{name}'")
     names = activation or ("relu",)
     allowed = allowed_threads(threads)
-    _check_plan(options["plan"], allowed)
+    _check_plan(options["plan"], allowed, options["device"], options["precision"])
     if out is None and needs_out:
         out = DEFAULT_OUT
     settings = Settings(
@@ -307,14 +308,24 @@ def _check_targets(settings: Settings, train: Dataset, loss: str, name: str) -> 
         raise DataError(f"{name}: targets must be of at least 2 classes, got {train.classes.tolist()}")
 
 
-def _check_plan(plan: str, threads: int) -> None:
-    """Refuse a plan that cannot be had."""
+def _check_plan(plan: str, threads: int, device: str, precision: str) -> None:
+    """Refuse a plan that cannot be had, with this device and precision or at all."""
     from schuss.plan import Plan
 
     try:
-        Plan.parse(plan, threads)
+        Plan.parse(plan, threads, device, precision)
     except PlanError as error:
-        raise click.BadParameter(f"{error}.", param_hint="'--plan'") from error
+        about = str(error).partition(" ")[0]  # plan, device or precision
+        raise click.BadParameter(f"{error}.", param_hint=f"'--{about}'") from error
+
+
+def require_device(settings: Settings) -> None:
+    """DeviceError where a GPU that was asked for is not here."""
+    from schuss.plan import Plan
+
+    plan = Plan.parse(settings.plan, settings.threads, settings.device, settings.precision)
+    if plan is not None:
+        plan.require()
 
 
 def _check_isa(isa: str | None) -> None:

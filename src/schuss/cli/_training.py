@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from schuss.cli._examples import Part, Parts
     from schuss.data import Dataset
     from schuss.network import Network
+    from schuss.plan import Plan
 
 __all__ = ["described", "epochs_done", "fit", "header", "new_network"]
 
@@ -21,6 +22,7 @@ LARGE = 100
 def new_network(settings: Settings, part: Part) -> Network:
     """The network that the settings ask for, untrained."""
     from schuss.network import Network
+    from schuss.validation import parameters_dtype
 
     train = part.data
     network = Network(
@@ -31,12 +33,14 @@ def new_network(settings: Settings, part: Part) -> Network:
         classes=train.classes,
         input_scale=train.scale,
         input_shift=train.shift,
-        dtype=settings.precision,
+        dtype=parameters_dtype(settings.precision),
         init=settings.init,
         seed=settings.seed,
         plan=settings.plan,
         n_jobs=settings.threads,
         isa=settings.isa,
+        device=settings.device,
+        precision=settings.precision,
     )
     network.feature_names = train.names
     return network
@@ -131,9 +135,20 @@ def header(settings: Settings, parts: Parts, network: Network) -> list[str]:
         f"{train.X.nbytes / 1e6:,.1f} MB to train on",
         f"network  {sizes}, {hidden}, {network.output_activation}, {network.loss_name}: "
         f"{network.n_parameters:,} parameters, {network.parameters.nbytes / 1e6:,.1f} MB",
-        f"plan     {plan}, {settings.threads} threads allowed, {network.dtype}, {memory / 1e6:,.1f} MB of memory",
+        f"plan     {plan}, {_where(plan, settings.threads)}, {network.precision}, {memory / 1e6:,.1f} MB of "
+        f"{'its ' if plan.on_gpu else ''}memory",
     ]
     return [*lines, *_scale(settings, train, network)]
+
+
+def _where(plan: Plan, threads: int) -> str:
+    """What computes: the threads allowed, or the GPU."""
+    if not plan.on_gpu:
+        return f"{threads} threads allowed"
+
+    from schuss import cuda
+
+    return f"{plan.place} ({cuda.device(plan.device).name})"
 
 
 def _scale(settings: Settings, train: Dataset, network: Network) -> list[str]:

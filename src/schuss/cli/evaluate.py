@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schuss.cli._common import (
+    check_device,
     check_weights,
     data_dir_option,
+    device_option,
     echo_json,
     echo_table,
     json_option,
@@ -50,6 +52,7 @@ SCORES = {"accuracy": "accuracy", "r2": "R^2", "d2_pinball": "D^2 (pinball)"}
 )
 @data_dir_option
 @threads_option
+@device_option
 @json_option
 def evaluate(
     model: str,
@@ -59,6 +62,7 @@ def evaluate(
     weights: str | None,
     data_dir: str | None,
     threads: int | None,
+    device: str,
     as_json: bool,
 ) -> None:
     """Measure how well the model in MODEL does on DATA: its loss, and its accuracy for classes or R^2 for numbers.
@@ -76,7 +80,9 @@ def evaluate(
     from schuss.cli._examples import load_whole, source_parts
     from schuss.model_file import load_for_use
 
+    check_device(device)
     network, labels = load_for_use(model, n_jobs=threads)
+    network.device = device
     read = (data, target, weights, data_dir, network.feature_names)
     if part is None:
         chosen = [load_whole(*read)]

@@ -13,7 +13,9 @@ import click
 from schuss.cli._common import (
     Failure,
     check_can_write,
+    check_device,
     data_dir_option,
+    device_option,
     json_option,
     json_text,
     not_empty,
@@ -42,6 +44,7 @@ __all__ = ["predict"]
 @target_option
 @data_dir_option
 @threads_option
+@device_option
 @json_option
 def predict(
     model: str,
@@ -51,6 +54,7 @@ def predict(
     target: str | None,
     data_dir: str | None,
     threads: int | None,
+    device: str,
     as_json: bool,
 ) -> None:
     """Predict from the examples in DATA with the network in MODEL: one prediction a line.
@@ -75,7 +79,9 @@ def predict(
     from schuss import data as sources
     from schuss.model_file import load_for_use, write_file
 
+    check_device(device)
     network, labels = load_for_use(model, n_jobs=threads)
+    network.device = device
     if proba and network.classes is None and labels is None:
         raise Failure(f"--proba needs a model that predicts classes, {model} predicts numbers")
     X = sources.load_features(

@@ -16,7 +16,7 @@ from schuss.cli._options import (
     learning_options,
     network_options,
 )
-from schuss.cli._train_settings import Settings, settle, settle_by_data
+from schuss.cli._train_settings import Settings, require_device, settle, settle_by_data
 from schuss.cli.evaluate import measure, score_rows
 from schuss.errors import TrainingDiverged
 
@@ -59,6 +59,7 @@ def train(as_json: bool, quiet: bool, **options: Any) -> None:
     Ctrl-C stops early and keeps the model trained so far; with --cv, it prints the folds done.
     """
     settings = settle(**options, needs_out=options["cv"] is None)
+    require_device(settings)
 
     from schuss import machine
     from schuss.cli._examples import load_parts
@@ -152,15 +153,17 @@ def trained(settings: Settings, parts: Parts, *, quiet: bool) -> dict[str, Any]:
             progress.line(line)
         _run(settings, parts, network, progress)
     assert settings.batch_size is not None
-    formula = settings.optimizer.formula
-    last.record(network, batch_size=settings.batch_size, rows=len(parts.train), formula=formula)
+    if network.trained_device == "cpu":  # of whose roofline it is
+        formula = settings.optimizer.formula
+        last.record(network, batch_size=settings.batch_size, rows=len(parts.train), formula=formula)
     history = network.history
     return {
         "data": described(parts),
         "network": {"layer_sizes": network.layer_sizes, "parameters": network.n_parameters},
         "settings": asdict(settings),
         "plan": network.trained_plan,
-        "precision": str(network.dtype),
+        "device": network.trained_device,
+        "precision": network.precision,
         "history": history,
         "kept_epoch": _kept_epoch(settings, history),
         "test": None if parts.test is None else measure(network, [parts.test], parts.name),

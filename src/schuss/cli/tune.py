@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from schuss.cli._common import Failure, Interrupted, echo_json, echo_table
 from schuss.cli._options import data_argument, how_options, learning_options, network_options
-from schuss.cli._train_settings import settle
+from schuss.cli._train_settings import require_device, settle
 from schuss.cli.train import summary, trained
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def tune(
         _check_space(options)
         total = trials or TRIALS
     base = settle(**options, needs_out=False)
+    require_device(base)
     if sampler == "optuna":
         _trials.needed_optuna()
 

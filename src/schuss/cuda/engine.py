@@ -77,7 +77,7 @@ class CudaEngine(DeviceParameters):
         self._optimizer = optimizer
         self._settings = Settings(
             tuple(layer_sizes), tuple(activations), as_loss(loss), optimizer, precision, tuple(dropout), seed,
-            loss_scale, loss_cap,
+            loss_scale, loss_cap, plan.kernels == "cuda-naive",
         )  # fmt: skip
         self._nodes = StepNodes(
             self._settings, device.module(_PROGRAMS[plan.kernels], defines(precision)), *self.addresses()
@@ -109,7 +109,10 @@ class CudaEngine(DeviceParameters):
 
     def memory(self, batch_size: int) -> int:
         """Bytes on the device that training in minibatches of `batch_size` takes, beside the data."""
-        return sum(self._nodes.sizes(batch_size, gradient=self._nodes.clips).values()) + self.parameter_bytes
+        return (
+            sum(self._nodes.sizes(batch_size, gradient=self._nodes.keeps_gradient).values())
+            + self.parameter_bytes
+        )
 
     # ---- what there is of the plan
 
@@ -141,7 +144,7 @@ class CudaEngine(DeviceParameters):
     def _training_memory(self, capacity: int) -> Memory:
         if self._training is None or self._training.capacity != capacity:
             self._training, self._graphs = None, {}  # freed before the new is taken
-            self._training = self._new_memory(capacity, gradient=self._nodes.clips)
+            self._training = self._new_memory(capacity, gradient=self._nodes.keeps_gradient)
             self._penalties_known = False
         return self._training
 

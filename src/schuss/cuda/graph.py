@@ -36,7 +36,7 @@ def nodes_of_steps(make: StepNodes, memory: Memory, control: Control, steps: int
         for node in make.deltas(memory, at):
             last = add(node, last)
         decided = summed if make.losses_decide else -1
-        for node in make.clipped(memory, at) if make.clips else [make.weights(memory, at)]:
+        for node in make.updates(memory, at):
             last = add(node, last, decided, squared)
         moved, gathered = last, next_gathered
         if make.alpha > 0:

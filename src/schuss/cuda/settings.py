@@ -27,6 +27,8 @@ class Settings:
     seed: int = 0
     loss_scale: float = 1.0
     loss_cap: float = float("inf")
+    #: The 2016 study's kernels: tiles of one size; outputs, losses and update are nodes of their own.
+    naive: bool = False
 
     @property
     def layers(self) -> int:
@@ -39,8 +41,8 @@ class Settings:
 
     @property
     def wide(self) -> bool:
-        """Whether the outputs are too many for the head kernel."""
-        return self.layer_sizes[-1] > HEAD_OUTPUTS
+        """Whether the outputs are too many for the head kernel, or there is none."""
+        return self.naive or self.layer_sizes[-1] > HEAD_OUTPUTS
 
     def rate(self, layer: int) -> float:
         """Share of the units of hidden layer `layer` that are dropped."""

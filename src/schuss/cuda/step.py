@@ -146,7 +146,7 @@ class StepNodes:
     def _product_grid(self, product: tuple[str, int, int, int]) -> tuple[Kernel, int, int]:
         """Kernel, tiles, and parts of each."""
         name, rows, columns, terms = product
-        kernel = shape(name, self.module, [(rows, columns)], terms, self.settings.cut)
+        kernel = shape(name, self.module, [(rows, columns)], terms, self.settings.cut, self.settings.naive)
         blocks = tiles(rows, columns, kernel)
         return kernel, blocks, parts(kernel, blocks, terms, self.settings.cut)
 
@@ -156,7 +156,7 @@ class StepNodes:
     def _weights_grid(self, capacity: int) -> tuple[Kernel, int, int]:
         """Kernel, tiles of all layers, and parts of each."""
         results = self._weights_results()
-        kernel = shape("weights", self.module, results, capacity, self.settings.cut)
+        kernel = shape("weights", self.module, results, capacity, self.settings.cut, self.settings.naive)
         blocks = sum(tiles(*result, kernel) for result in results)
         return kernel, blocks, parts(kernel, blocks, capacity, self.settings.cut)
 
@@ -364,6 +364,19 @@ class StepNodes:
     def advance(self, state: int, steps: int) -> Node:
         """The state's count of steps moves on."""
         return Node(self.module.kernel("advance"), (1, 1), args.AdvanceArguments(state, steps))
+
+    def updates(self, memory: Memory, at: args.Moment) -> list[Node]:
+        """Gradient and update: in one node where neither the gradient's norm nor the program speaks against it."""
+        if self.clips:
+            return self.clipped(memory, at)
+        if self.settings.naive:
+            return [self.weights(memory, at, keep=True), self.apply(memory, at, clip=False)]
+        return [self.weights(memory, at)]
+
+    @property
+    def keeps_gradient(self) -> bool:
+        """Whether a step writes its gradient to memory."""
+        return self.clips or self.settings.naive
 
     @property
     def clips(self) -> bool:

@@ -13,7 +13,7 @@ __all__ = ["FILL", "parts", "shape", "tiles"]
 FILL = 128
 #: Least terms of a part, most parts, and most numbers that the last block has to add: it does so alone.
 _PART, _PARTS, _ADDED = 64, 8, 32768
-_SIZES = ("large", "medium", "small")
+_SIZES = ("_large", "_medium", "_small")
 
 
 def tiles(rows: int, columns: int, kernel: Kernel) -> int:
@@ -21,11 +21,14 @@ def tiles(rows: int, columns: int, kernel: Kernel) -> int:
     return -(-rows // kernel.rows) * -(-columns // kernel.columns)
 
 
-def shape(name: str, module: Any, results: Sequence[tuple[int, int]], terms: int, cut: bool) -> Kernel:
+def shape(
+    name: str, module: Any, results: Sequence[tuple[int, int]], terms: int, cut: bool, naive: bool = False
+) -> Kernel:
     """The kernel `name`_large, _medium or _small for results of (rows, columns) and sums of so many terms: the largest
-    tile whose blocks, cut into parts where that is allowed, come near to filling a GPU."""
-    for size in _SIZES:
-        kernel: Kernel = module.kernel(f"{name}_{size}")
+    tile whose blocks, cut into parts where that is allowed, come near to filling a GPU. The naive
+    program has one size."""
+    for size in ("",) if naive else _SIZES:
+        kernel: Kernel = module.kernel(f"{name}{size}")
         most = _most_parts(terms, kernel) if cut else 1
         if 4 * most * sum(tiles(*result, kernel) for result in results) >= 3 * FILL:
             break

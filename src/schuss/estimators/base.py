@@ -21,9 +21,11 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import validation
 from ..activations import per_layer
+from ..cuda.arrays import device_array
 from ..epochs import new_history
 from ..losses import Loss
 from ..network import Network
+from ..plan import REDUCED
 from ..planner.report import PlanReport
 from ..stopping import BestParameters, Stopping
 from ..weighting import example_weights
@@ -42,6 +44,7 @@ Array = NDArray[Any]
 _FITTED = (
     "classes_", "class_weight_", "n_features_in_", "feature_names_in_", "n_iter_", "n_outputs_", "out_activation_",
     "t_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "plan_",
+    "device_",
 )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     n_outputs_: int
     out_activation_: str
     plan_: str
+    device_: str
     _stopping: tuple[bool, Stopping] | None
     _best: BestParameters | None
     _training: Training
@@ -180,6 +184,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
             raise ValueError("partial_fit needs early_stopping=False: it keeps no examples aside, got True")
         if check_input:
             X = inputs.examples(self, X, reset=False)
+        elif type(X) is not np.ndarray:
+            X = device_array(X) or X
         rows = X.shape[0]
         weight = example_weights(sample_weight, rows)
         targets = self._encode(y, rows, self.network_.dtype)
@@ -206,7 +212,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
             y = self._learn_targets(X, y, again)
         if again:
             self._check_same_network()
-        self._dtype = self.network_.dtype if again else np.dtype(validation.precision(self.precision, X))
+        self._dtype = (
+            self.network_.dtype
+            if again
+            else validation.parameters_dtype(validation.precision(self.precision, X))
+        )
         weight = example_weights(sample_weight, X.shape[0])
         targets = self._encode(y, X.shape[0], self._dtype)
         return Examples(X, targets, self._weights(targets, weight, learn=True))
@@ -238,7 +248,13 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
             plan=self.plan,
             n_jobs=self.n_jobs,
             isa=self.isa,
+            device=self.device,
+            precision=self._arithmetic(dtype),
         )
+
+    def _arithmetic(self, dtype: Any) -> str:
+        """That of parameters of this dtype, which those of a network that goes on keep."""
+        return validation.arithmetic(self.precision if self.precision in REDUCED else "auto", np.dtype(dtype))
 
     def _begin(self, data: Examples, random: np.random.RandomState) -> None:
         """A network that starts as scikit-learn's: weights and biases from one interval, layer by layer."""
@@ -389,6 +405,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
             network.history = new_history() | {"loss": list(state.get("loss_curve_", ()))}
         self.t_ = int(state.get("t_", 0))
         self.plan_ = state.get("plan_", network.trained_plan)
+        self.device_ = state.get("device_", "cpu")
         self._stopping = self._best = None
 
     def _snapshot(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 
+from ..cuda.arrays import to_host
 from ..losses import Loss, default_output
 from ..schedules import Schedule
 from ..weighting import class_weights
@@ -96,9 +97,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         How the work is divided; see :mod:`schuss.plan`.
     n_jobs : int or None, default None
         Threads allowed: None for all (or OMP_NUM_THREADS), -1 for all, a number for that many.
-    precision : {"auto", "float32", "float64"}, default "auto"
+    device : {"auto", "cpu", "cuda", "cuda:N"}, default "auto"
+        Where to train and predict. auto: where the plan says, else on the GPU that X is on, else where it is predicted
+        to be faster.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default "auto"
         auto: float32 and uint8 are computed in float32, everything else in float64; lbfgs always searches in
-        float64.
+        float64. tf32 and bfloat16 are for GPUs: products round what they multiply, the weights stay float32.
     isa : str or None, default None
         Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
 
@@ -116,6 +120,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_iter_, n_layers_, n_outputs_, out_activation_, t_, n_features_in_, feature_names_in_ : as in scikit-learn
     plan_ : str
         The plan that trained, at the end, such as "native:2x1".
+    device_ : str
+        The device that trained: "cpu", or a GPU such as "cuda:0".
     plan_report_ : PlanReport or None
         What was predicted and measured for it; print it. None for a model from a file.
     network_ : Network
@@ -169,6 +175,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         clip_norm: float | None = None,
         plan: str = "auto",
         n_jobs: int | None = None,
+        device: str = "auto",
         precision: str = "auto",
         isa: str | None = None,
     ) -> None:
@@ -204,6 +211,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.clip_norm = clip_norm
         self.plan = plan
         self.n_jobs = n_jobs
+        self.device = device
         self.precision = precision
         self.isa = isa
 
@@ -222,6 +230,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : array, data frame or scipy.sparse, (n_examples, n_features)
+            An array on a GPU (CuPy, PyTorch, JAX and others) is read where it is.
         y : array-like, (n_examples,) or (n_examples, n_labels)
             Labels, or a matrix of 0 and 1 for several labels at once.
         sample_weight : array-like, (n_examples,), default None
@@ -335,6 +344,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """With hinge: the outputs, (n_examples,) for two classes, else (n_examples, n_classes)."""
         outputs = self._forward(X)
         return outputs[:, 0] if self._labels.outputs == 1 and not self._labels.multilabel else outputs
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Share of the examples, by weight, whose label is predicted right; of several labels, all."""
+        return float(super().score(X, to_host(y), to_host(sample_weight, "sample_weight")))
 
     # --- what the training asks -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions, valid
 
 from ..activations import HIDDEN_ACTIVATIONS
 from ..losses import CLASS_LOSSES, NUMBER_LOSSES
+from ..plan import PRECISIONS
 from ..schedules import SCHEDULES, Schedule
 
 __all__ = ["CLASSIFIER", "REGRESSOR", "check_parameters"]
@@ -49,7 +50,8 @@ _SHARED: dict[str, list[Any]] = {
     "clip_norm": [_POSITIVE, None],
     "plan": [str],
     "n_jobs": [Integral, None],
-    "precision": [StrOptions({"auto", "float32", "float64"})],
+    "device": [str],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
     "isa": [str, None],
 }
 

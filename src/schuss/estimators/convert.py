@@ -26,7 +26,7 @@ _ATTRIBUTES = (
     "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_",
 )  # fmt: skip
 #: Parameters of ours that say how to compute, not what.
-_HOW = {"plan", "n_jobs", "precision", "isa"}
+_HOW = {"plan", "n_jobs", "device", "precision", "isa"}
 #: Parameters of losses that scikit-learn lacks: without meaning where the loss is one that it has.
 _OF_OTHER_LOSSES = {"huber_delta", "quantile", "focal_gamma"}
 _THEIR_VALUES = {
@@ -96,7 +96,7 @@ def to_sklearn(model: Any) -> Any:
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
-        Fitted; not changed. What says how to compute (plan, n_jobs, precision, isa) is left behind.
+        Fitted; not changed. What says how to compute (plan, n_jobs, device, precision, isa) is left behind.
 
     Returns
     -------

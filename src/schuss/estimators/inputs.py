@@ -14,6 +14,7 @@ from sklearn import __version__ as sklearn_version
 from sklearn import get_config
 from sklearn.utils.validation import check_array, validate_data
 
+from ..cuda.arrays import device_array
 from ..errors import DataError
 from . import frames
 
@@ -37,7 +38,8 @@ def examples(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Any:
         them, see `reset`.
     X : array-like, scipy.sparse matrix or array, or data frame, of shape (n_examples, n_features)
         Arrays and lists of numbers; every format of scipy.sparse, with indices of 32 or 64 bits; eager frames
-        that narwhals reads (pandas, polars, Arrow tables and others) and Arrow record batches.
+        that narwhals reads (pandas, polars, Arrow tables and others) and Arrow record batches; arrays of float32,
+        float64 and uint8 on a GPU, which are not searched for NaN.
     reset : bool
         True to remember number and names of the features, as for the first training; False to compare X with
         those remembered.
@@ -46,7 +48,7 @@ def examples(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Any:
 
     Returns
     -------
-    ndarray or CSR
+    ndarray, CSR or DeviceArray
         float32, float64 and uint8 stay; everything else becomes float64, as scikit-learn computes it. An
         array's rows are contiguous. A sparse X stays sparse: CSR of float32 (also for uint8, which is computed
         in float32 when dense) or float64, columns ascending, with repeated entries where it came so; those add up.
@@ -67,6 +69,10 @@ def examples(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> Any:
     """
     if not reset and _is_ready(estimator, X):
         return X
+    on_gpu = device_array(X, name)
+    if on_gpu is not None:
+        _check_features(estimator, np.broadcast_to(np.float32(0), on_gpu.shape), reset, name)
+        return on_gpu
     frame = None
     if not isinstance(X, np.ndarray | list | tuple) and not scipy.sparse.issparse(X):
         frame = frames.as_frame(X, name)

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from .. import validation
+from ..cuda.arrays import to_host
 from ..errors import DataError
 
 __all__ = ["Labels", "checked_labels"]
@@ -32,7 +33,12 @@ def checked_labels(estimator: Any, X: Any, y: Any, name: str = "y") -> Array:
             f"{type(estimator).__name__} requires {name} to be passed, but the target {name} is None"
         )
     labels: Array = check_array(
-        y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name, estimator=estimator
+        to_host(y, name),
+        accept_sparse="csr",
+        ensure_2d=False,
+        dtype=None,
+        input_name=name,
+        estimator=estimator,
     )
     if labels.ndim == 2 and labels.shape[1] == 1 and not scipy.sparse.issparse(labels):
         labels = column_or_1d(labels, warn=True)
@@ -94,6 +100,7 @@ class Labels:
         DataError
             If y holds other labels.
         """
+        y = to_host(y, name)
         if not self.multilabel:
             array = np.asarray(y)
             if array.shape == (rows, 1):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from .. import blas
+from ..engine_keeper import device_for
 from ..errors import TrainingDiverged
 from ..network import Network
 from ..plan import allowed_threads
@@ -34,7 +35,10 @@ class _Objective:
     def __init__(self, model: BaseMLP, network: Network, data: Examples) -> None:
         rows = data.X.shape[0]
         threads = allowed_threads(model.n_jobs)
-        plan = network.plan_for(rows, model.plan, threads)
+        plan = network.plan_for(
+            rows, model.plan, threads, device=device_for(data.X, model.plan, model.device),
+            precision=model._arithmetic(network.dtype),
+        )  # fmt: skip
         self.engine = network.new_engine(plan)
         # scikit-learn searches by the mean over the targets, though its gradient is that of their sum
         self._scale = model._reported(network)[0] if model.loss == "squared_error" else 1.0
@@ -66,12 +70,15 @@ def fit(model: BaseMLP, data: Examples, given: tuple[Any, ...]) -> None:
         working.parameters = network.parameters
     data = Examples(data.X, data.y if data.y.ndim == 1 else data.y.astype(working.dtype), data.weight)
     objective = _Objective(model, working, data)
-    model.plan_ = network.trained_plan = str(objective.engine.plan)
+    plan = objective.engine.plan
+    model.plan_ = network.trained_plan = str(plan)
+    model.device_ = network.trained_device = plan.place
     model.n_iter_ = 0
     X, y, weight = given
     with (
         fit_hooks(model, model.max_iter, X, y, sample_weight=weight, snapshot=model._snapshot) as hooks,
         training_progress(model.verbose, model.max_iter) as progress,
+        objective.engine.hold(data.X, data.y, data.weight),
     ):
 
         def accepted(intermediate_result: scipy.optimize.OptimizeResult) -> None:

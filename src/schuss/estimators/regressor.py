@@ -11,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, column_or_1d
 
 from .. import validation
+from ..cuda.arrays import to_host
 from ..losses import Loss, default_output
 from ..network import Network
 from ..schedules import Schedule
@@ -83,9 +84,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         How the work is divided; see :mod:`schuss.plan`.
     n_jobs : int or None, default None
         Threads allowed: None for all (or OMP_NUM_THREADS), -1 for all, a number for that many.
-    precision : {"auto", "float32", "float64"}, default "auto"
+    device : {"auto", "cpu", "cuda", "cuda:N"}, default "auto"
+        Where to train and predict. auto: where the plan says, else on the GPU that X is on, else where it is predicted
+        to be faster.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default "auto"
         auto: float32 and uint8 are computed in float32, everything else in float64; lbfgs always searches in
-        float64.
+        float64. tf32 and bfloat16 are for GPUs: products round what they multiply, the weights stay float32.
     isa : str or None, default None
         Instruction set of the kernels; see :func:`schuss.engine.chosen_isa`.
 
@@ -100,6 +104,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_iter_, n_layers_, n_outputs_, out_activation_, t_, n_features_in_, feature_names_in_ : as in scikit-learn
     plan_ : str
         The plan that trained, at the end, such as "native:2x1".
+    device_ : str
+        The device that trained: "cpu", or a GPU such as "cuda:0".
     plan_report_ : PlanReport or None
         What was predicted and measured for it; print it. None for a model from a file.
     network_ : Network
@@ -150,6 +156,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         clip_norm: float | None = None,
         plan: str = "auto",
         n_jobs: int | None = None,
+        device: str = "auto",
         precision: str = "auto",
         isa: str | None = None,
     ) -> None:
@@ -184,6 +191,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.clip_norm = clip_norm
         self.plan = plan
         self.n_jobs = n_jobs
+        self.device = device
         self.precision = precision
         self.isa = isa
 
@@ -202,6 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array, data frame or scipy.sparse, (n_examples, n_features)
+            An array on a GPU (CuPy, PyTorch, JAX and others) is read where it is.
         y : array-like, (n_examples,) or (n_examples, n_targets)
         sample_weight : array-like, (n_examples,), default None
             How much each example counts: a minibatch's loss is divided by the sum of its weights.
@@ -264,7 +273,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The mean over several targets and quantiles; the best value is 1.
         """
         if self.loss != "quantile":
-            return float(super().score(X, y, sample_weight))
+            return float(super().score(X, to_host(y), to_host(sample_weight, "sample_weight")))
         outputs = self._forward(X)
         rows = len(outputs)
         weight = example_weights(sample_weight, rows)
@@ -281,7 +290,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(
                 f"{type(self).__name__} requires {name} to be passed, but the target {name} is None"
             )
-        array: Array = check_array(y, ensure_2d=False, dtype="numeric", input_name=name, estimator=self)
+        array: Array = check_array(
+            to_host(y, name), ensure_2d=False, dtype="numeric", input_name=name, estimator=self
+        )
         if array.ndim == 2 and array.shape[1] == 1:
             array = column_or_1d(array, warn=True)
         return array
@@ -296,7 +307,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return array
 
     def _encode(self, y: Any, rows: int, dtype: Any, name: str = "y") -> Array:
-        array = np.asarray(y)
+        array = np.asarray(to_host(y, name))
         columns = array[:, None] if array.ndim == 1 else array
         targets = validation.targets(columns, rows, self._targets, None, np.dtype(dtype), name)
         if self.loss in ("poisson", "gamma"):

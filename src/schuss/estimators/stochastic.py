@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from .. import validation
+from ..engine_keeper import device_for
 from ..epochs import Trainer, TrainerState
 from ..optimizers import Optimizer
 from ..plan import allowed_threads
@@ -38,6 +39,7 @@ AUTO_BATCH = 200
 _settings = attrgetter(
     "solver", "alpha", "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum",
     "beta_1", "beta_2", "epsilon", "weight_decay", "dropout", "clip_norm", "max_iter", "plan", "n_jobs", "isa",
+    "device", "precision",
 )  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def fit(
         data, held_out = _split(model, data, random)
     rows = np.arange(data.X.shape[0]) if data.rows is None else data.rows
     batch = _batch_size(model, len(rows), clip_silently=False)
-    trainer = _new_trainer(model, batch, len(rows), int(model.max_iter), random)
+    trainer = _new_trainer(model, data.X, batch, len(rows), int(model.max_iter), random)
     trainer.order = _orders(rows, model.shuffle, random)
     scorer = None if held_out is None else model._scorer(held_out.y, held_out.weight)
     best = model._best_parameters() if validated else None
@@ -111,6 +113,7 @@ def fit(
     with (
         fit_hooks(model, trainer.epochs, X, y, sample_weight=weight, snapshot=model._snapshot) as hooks,
         training_progress(model.verbose, trainer.epochs) as progress,
+        trainer.hold(*((part.X, part.y, part.weight) for part in (data, held_out) if part is not None)),
     ):
         try:
             _epochs(model, trainer, data, (held_out, scorer), hooks, progress)
@@ -142,7 +145,7 @@ def _epochs(
         _count(model, epoch + 1, trainer.seen - before)
         if examples is not None and scorer is not None:
             outputs = trainer.validate(examples.X, examples.y, examples.weight)
-            _rate(model, scorer(outputs))
+            _rate(model, trainer, scorer(outputs))
         progress.epoch(history)
         ended = _no_longer_improves(model, trainer, stopping, progress)
         if hooks.end(epoch) or ended:
@@ -169,7 +172,7 @@ def partial_fit(model: BaseMLP, data: Examples, random: Callable[[], np.random.R
         or training.settings != _settings(model)
         or batch > training.batch
     ):
-        trainer = _continued(model, batch, random)
+        trainer = _continued(model, data.X, batch, random)
     else:
         trainer = training.trainer
         trainer.batch_size = batch
@@ -192,16 +195,16 @@ def _count(model: BaseMLP, epochs: int, examples: int) -> None:
     model.n_iter_ = epochs
     model.t_ += examples
     model.loss_ = model.loss_curve_[-1]
-    model.plan_ = model.network_.trained_plan
+    model.plan_, model.device_ = model.network_.trained_plan, model.network_.trained_device
 
 
-def _rate(model: BaseMLP, score: float) -> None:
+def _rate(model: BaseMLP, trainer: Trainer, score: float) -> None:
     """Record a validation score; keep the parameters if it is the best."""
     model.history_.setdefault("validation_score", []).append(score)
     best = model._best_parameters()
     assert model.validation_scores_ is not None
     model.validation_scores_.append(score)
-    best.offer(-score, model.network_.parameters)
+    best.offer(-score, trainer.engine)
     model.best_validation_score_ = -best.value
 
 
@@ -280,6 +283,7 @@ def _schedule(model: BaseMLP) -> Schedule:
 
 def _new_trainer(
     model: BaseMLP,
+    X: Any,
     batch: int,
     rows: int | None,
     epochs: int,
@@ -297,7 +301,10 @@ def _new_trainer(
         clip_norm=model.clip_norm,
     )  # fmt: skip
     threads = allowed_threads(model.n_jobs)
-    plan = network.plan_for(batch, model.plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula)
+    plan = network.plan_for(
+        batch, model.plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula,
+        device=device_for(X, model.plan, model.device), precision=model._arithmetic(network.dtype),
+    )  # fmt: skip
     scale, cap = model._reported(network)
     trainer = Trainer(
         network, optimizer, model.learning_rate_init, batch, plan, schedule=_schedule(model), epochs=epochs,
@@ -306,19 +313,19 @@ def _new_trainer(
     if state is None:
         trainer.seen = model.t_
     network.history = history
-    model.plan_ = network.trained_plan
+    model.plan_, model.device_ = network.trained_plan, network.trained_device
     model._training = Training(_settings(model), seed, trainer, batch=batch)
     return trainer
 
 
-def _continued(model: BaseMLP, batch: int, random: Callable[[], np.random.RandomState]) -> Trainer:
+def _continued(model: BaseMLP, X: Any, batch: int, random: Callable[[], np.random.RandomState]) -> Trainer:
     """A trainer that goes on where the last one ended, as far as the parameters have stayed the same."""
     before: Training | None = model.__dict__.get("_training")
     if before is None or before.settings[0] != model.solver:
-        return _new_trainer(model, batch, None, int(model.max_iter), random())
+        return _new_trainer(model, X, batch, None, int(model.max_iter), random())
     state = before.state if before.trainer is None else before.trainer.snapshot()
     same_rate = before.settings[2:5] == _settings(model)[2:5]
-    trainer = _new_trainer(model, batch, None, int(model.max_iter), random(), state, before.seed)
+    trainer = _new_trainer(model, X, batch, None, int(model.max_iter), random(), state, before.seed)
     if not same_rate:
         trainer.learning_rate = float(model.learning_rate_init)
     return trainer

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import model_config
 from ..errors import PlanError
 from ..network import Network
-from ..plan import Plan, allowed_threads
+from ..plan import Plan, allowed_threads, wanted_device
 
 if TYPE_CHECKING:
     from .classifier import MLPClassifier
@@ -78,7 +78,7 @@ def from_json(stored: dict[str, Any], network: Network, n_jobs: int | None) -> E
         model = kind(**params)
     except TypeError as error:
         raise ValueError(f"its parameters are not those of {kind.__name__} ({error})") from error
-    network.plan, network.n_jobs = _plan_here(params.get("plan", "auto"), params.get("n_jobs")), model.n_jobs
+    _compute_as(network, model)
     state = {key: model_config.decode(value) for key, value in stored["state"].items()}
     _check_state(state, network)
     try:
@@ -116,16 +116,21 @@ def _check_state(state: dict[str, Any], network: Network) -> None:
         raise ValueError("its classes_ must be the network's classes")
 
 
-def _plan_here(plan: Any, n_jobs: Any) -> str:
-    """The plan that an estimator names, where this machine can carry it out."""
-    if not isinstance(plan, str):
-        raise ValueError(f"its plan must be text, got {plan!r:.60}")
+def _compute_as(network: Network, model: Estimator) -> None:
+    """Have the network compute as its estimator's parameters say, as far as this machine can."""
+    n_jobs = model.n_jobs
+    if not isinstance(model.plan, str):
+        raise ValueError(f"its plan must be text, got {model.plan!r:.60}")
     if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs != 0):
         raise ValueError(f"its n_jobs must be null or a whole number but 0, got {n_jobs!r:.60}")
+    wanted_device(model.device)
+    network.plan, network.n_jobs, network.device = model.plan, n_jobs, model.device
+    network.precision = model._arithmetic(network.dtype)
     try:
-        Plan.parse(plan, allowed_threads(n_jobs))
+        plan = Plan.parse(model.plan, allowed_threads(n_jobs), model.device, network.precision)
+        if plan is not None:
+            network.fall_back(plan)
     except PlanError:
-        return "auto"
+        network.plan = network.device = "auto"
     except ValueError:
         pass  # the environment's number of threads, of which whoever computes will hear
-    return plan
