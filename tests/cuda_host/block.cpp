@@ -303,6 +303,8 @@ void note(const char* format, ...) {
   va_end(arguments);
 }
 
+bool running() { return machine.running != nullptr; }
+
 void leave() {
   machine.prepared = 0;  // every stack holds a thread that never ends
   machine.running = nullptr;

@@ -7,6 +7,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from functools import cache
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "src" / "schuss"
 KERNELS = PACKAGE / "cuda" / "kernels"
 RUNTIME = ("block.cpp", "meetings.cpp", "memory.cpp", "order.cpp", "undefined.cpp")
-_KEPT = 7 * 24 * 3600  # seconds since what was compiled was used last
+_KEPT = 24 * 3600  # seconds since what was compiled was used last
 STANDARD = "-std=c++20"
 #: As the kernels are compiled for a GPU: nothing fused but what is written fused. The sanitizers' calls come to
 #: memory.cpp, which knows of blocks and warps; their own libraries take no part.
@@ -34,6 +35,8 @@ OPTIONS = (
     "-fstack-clash-protection",
     "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow",
 )
+#: Copies of structures by Clang are seen too; Apple's linker cannot do this, and its Clang needs it no more.
+WRAPPED = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",) if sys.platform == "linux" else ()
 #: Volatile accesses are reported apart: they may meet where plain ones may not.
 VOLATILE = {
     "clang": ("-mllvm", "-tsan-distinguish-volatile"),
@@ -109,7 +112,7 @@ def kernels(source, defines, sources=KERNELS):
         paths = [f"-I{each}" for each in (sources, PACKAGE, HERE)]
         first = ["-x", "c++", "-include", str(HERE / "host_gpu.hpp"), str(Path(sources) / source)]
         _call(*OPTIONS, *_fused(), *_volatile(), *paths, *macros, "-c", *first, "-o", f"{stem}.o")
-        _call("-shared", f"{stem}.o", str(runtime().path), "-o", out)
+        _call("-shared", f"{stem}.o", str(runtime().path), *WRAPPED, "-o", out)
 
     path = _made(Path(source).stem, texts, build)
     if path not in _loaded:
@@ -154,7 +157,7 @@ def _made(name, texts, build):
         *texts,
         _version(),
         shlex.join(compiler()).encode(),
-        *map(str.encode, (*OPTIONS, *_fused(), *_volatile())),
+        *map(str.encode, (*OPTIONS, *WRAPPED, *_fused(), *_volatile())),
     ):
         key.update(hashlib.sha256(text).digest())
     out = folder() / f"{name}-{key.hexdigest()[:24]}.so"

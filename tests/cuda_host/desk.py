@@ -185,7 +185,7 @@ def close(got, wanted, bound):
 
 
 class Layers:
-    """Two layers as the kernels of the update find them; the first one's activations are in the second of two halves."""
+    """Two layers as the kernels of the update find them; activations of the first in the second of two halves."""
 
     def __init__(self, desk, kernel, rng, examples, sizes, parts=1, slots=1):
         self.sizes, self.capacity, self.desk = sizes, examples + 2, desk

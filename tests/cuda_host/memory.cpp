@@ -224,6 +224,19 @@ void access(const void* at, unsigned bytes, const void* caller) {
   else touch_other<kAccess>(address, bytes, caller);
 }
 
+void* copy(void* to, const void* from, std::size_t bytes, const void* caller) {
+  if (running()) {
+    access<kRead>(from, static_cast<unsigned>(bytes), caller);
+    access<kWrite>(to, static_cast<unsigned>(bytes), caller);
+  }
+  return std::memmove(to, from, bytes);
+}
+
+void* set(void* to, int byte, std::size_t bytes, const void* caller) {
+  if (running()) access<kWrite>(to, static_cast<unsigned>(bytes), caller);
+  return std::memset(to, byte, bytes);
+}
+
 // --- Guards ----------------------------------------------------------------------------------------
 
 // Compared and copied whole: what a guard holds from an even address on.
@@ -311,6 +324,13 @@ ACCESS(16)
 
 void __tsan_read_range(void* at, unsigned long bytes) { access<kRead>(at, static_cast<unsigned>(bytes), CALLER); }
 void __tsan_write_range(void* at, unsigned long bytes) { access<kWrite>(at, static_cast<unsigned>(bytes), CALLER); }
+// Clang calls these, or the linker does in the place of those without a prefix, where a structure is copied.
+void* __tsan_memcpy(void* to, const void* from, unsigned long bytes) { return copy(to, from, bytes, CALLER); }
+void* __tsan_memmove(void* to, const void* from, unsigned long bytes) { return copy(to, from, bytes, CALLER); }
+void* __tsan_memset(void* to, int byte, unsigned long bytes) { return set(to, byte, bytes, CALLER); }
+void* __wrap_memcpy(void* to, const void* from, unsigned long bytes) { return copy(to, from, bytes, CALLER); }
+void* __wrap_memmove(void* to, const void* from, unsigned long bytes) { return copy(to, from, bytes, CALLER); }
+void* __wrap_memset(void* to, int byte, unsigned long bytes) { return set(to, byte, bytes, CALLER); }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit(void*) {}
 void __tsan_init() {}

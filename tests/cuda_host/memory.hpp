@@ -18,6 +18,8 @@ template <typename... Values>
   leave();
 }
 
+bool running();  // within a thread of a kernel
+
 // Accesses that the runtime does in a kernel's name.
 void check_read(const void* at, unsigned bytes, const void* caller);
 void check_write(void* at, unsigned bytes, const void* caller);

@@ -155,7 +155,7 @@ SCHUSS_DEVICE void find_infinite_parameter(const UpdateArguments& p) {
   if (!at.present) return;
   const T* row = static_cast<const T*>(at.layer->w[0]) + static_cast<long long>(at.row) * at.layer->stride;
   for (index j = HalfWarp::lane(); j < at.layer->outputs; j += HalfWarp::step)
-    if (!finite(row[j])) *p.norm = 1;
+    if (!finite(row[j])) *static_cast<volatile double*>(p.norm) = 1;  // several may at once
 }
 
 // Of a gradient whose squares overflow: in parts of its largest element.
