@@ -118,6 +118,10 @@ FUSED_ISAS = tuple(name for name, _, fused, available in _core.isas() if availab
 def _gpu():
     if cuda.available():
         return cuda.device()
+    from cuda_host import build
+
+    if build.why_not():
+        pytest.skip(build.why_not())
     from cuda_host.device import HostDevice  # compiles the kernels with this machine's compiler
 
     return HostDevice()
