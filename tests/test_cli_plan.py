@@ -272,7 +272,7 @@ def test_a_profile_of_another_instruction_set():
 
 
 def test_machines_that_are_none(tmp_path):
-    assert "machine must be a file or one of ec2-c6i-16, " in refused("9-9", "--machine", "abacus")
+    assert "machine must be a file or one of a100, ec2-c6i-16, " in refused("9-9", "--machine", "abacus")
     file = tmp_path / "machine.json"
     file.write_text("{}")
     assert "Invalid value for '--machine'" in refused("9-9", "--machine", file)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import schuss
 from schuss.errors import PlanError
 from schuss.plan import Plan, flops_per_example, processors
-from schuss.planner import choice, cost, probe
+from schuss.planner import choice, cost, device, probe
 from schuss.planner.account import Workload
 from schuss.planner.choice import candidates, choose
 from schuss.planner.cost import predict
@@ -43,7 +43,8 @@ def machine(cores=CORES):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """The planner takes this for the present machine."""
+    """The planner takes this for the present machine, which has no GPU."""
+    monkeypatch.setattr(device, "present", lambda number=0: "none here")
     monkeypatch.setattr(choice, "profile_for", lambda threads, isa=None, seconds=None: machine())
     choice._chosen.cache_clear()
     yield machine()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from schuss.cli._plan_gpu import GpuOutlook, label
 from schuss.cli._plan_work import Planned
 from schuss.planner.units import duration
 
 if TYPE_CHECKING:
     from schuss.plan import Plan
     from schuss.planner.account import Prediction
+    from schuss.planner.device import DeviceChoice
+    from schuss.planner.gpu import GpuProfile
     from schuss.planner.profile import Profile
 
 __all__ = ["Outlook", "origin"]
@@ -25,6 +28,8 @@ _KIND = {
     "memory": "memory",
     "barriers": "the threads' meetings",
     "overhead": "what every step costs",
+    "nodes": "the beginnings of its nodes",
+    "transfer": "sending the examples",
 }
 
 
@@ -35,26 +40,54 @@ class Outlook:
     ----------
     what : Planned
     profile : Profile
+    gpu : GpuProfile or str, default ""
+        The machine's, or why there is none.
     all_kernels : bool
         Also predict the kernels that are never chosen unasked.
+
+    Raises
+    ------
+    DeviceError
+        If a GPU is asked for and there is none.
     """
 
-    def __init__(self, what: Planned, profile: Profile, *, all_kernels: bool) -> None:
+    def __init__(
+        self, what: Planned, profile: Profile, gpu: GpuProfile | str = "", *, all_kernels: bool
+    ) -> None:
         from schuss.plan import Plan
         from schuss.planner.choice import candidates
         from schuss.planner.cost import predict
 
         self.what = what
         self.work, self.settings, self.profile = what.work, what.settings, profile
-        self.native = candidates(self.work, profile, min(self.settings.threads, profile.cores))
-        named = Plan.parse(self.settings.plan, self.settings.threads)
-        self.chosen = self.native[0] if named is None else predict(self.work, named, profile)
+        settings = self.settings
+        self.native = candidates(self.work, profile, min(settings.threads, profile.cores))
+        self.gpu = GpuOutlook(self.work, gpu, settings.precision, all_kernels=all_kernels)
+        named = Plan.parse(settings.plan, settings.threads, settings.device, settings.precision)
+        self.choice = self._device_choice() if named is None else None
+        if named is None:
+            on_gpu = self.choice is not None and self.choice.on_gpu
+            self.chosen = self.gpu.predictions[0] if on_gpu else self.native[0]
+        else:
+            self.chosen = self.gpu.of(named) if named.on_gpu else predict(self.work, named, profile)
         self.named = named is not None
         others = [predict(self.work, plan, profile) for plan in self._others()] if all_kernels else []
         self.others = sorted(others, key=lambda prediction: prediction.seconds)
 
+    def _device_choice(self) -> DeviceChoice | None:
+        """Between CPU and GPU, as a training makes it; None where it has none to make."""
+        from schuss.plan import may_use_gpu
+        from schuss.planner.device import choose_device
+
+        gpu = self.gpu.gpu
+        if gpu is None or self.settings.isa is not None or not may_use_gpu(self.settings.plan):
+            return None
+        return choose_device(self.native[0], self.settings.epochs, lambda: gpu)
+
     def memory(self, prediction: Prediction) -> int:
         """Bytes that training takes beside the data."""
+        if prediction.plan.on_gpu:
+            return self.gpu.memory(prediction)
         from schuss import _core
         from schuss.trainer import training_memory
 
@@ -88,13 +121,15 @@ class Outlook:
             ),
             ("machine", f"{profile.name}: {profile.cores} cores, {profile.isa}; {origin(profile)}"),
             ("threads", f"{self.settings.threads} allowed"),
+            *self.gpu.head(),
         ]
 
     def training(self) -> str:
         """What all epochs take on one machine, with the chosen plan."""
         epochs, chosen = self.settings.epochs, self.chosen
         count = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
-        return f"{count} take {duration(epochs * chosen.epoch_seconds)}, beside validation."
+        before = f", after {duration(chosen.before)} before the first step" if chosen.before else ""
+        return f"{count} take {duration(epochs * chosen.epoch_seconds)}{before}, beside validation."
 
     def table(self, top: int) -> tuple[list[str], list[list[str]]]:
         """Head and rows of the candidates, at most `top` of the native ones, and the chosen one in any case."""
@@ -102,20 +137,25 @@ class Outlook:
         return head, [self._row(prediction) for prediction in self.shown(top)]
 
     def shown(self, top: int) -> list[Prediction]:
-        """The best `top` native plans, the chosen one, and the others that were asked for, each once."""
-        found = [*self.native[:top], self.chosen, *self.others]
-        by_plan = {str(prediction.plan): prediction for prediction in found}
+        """The best `top` native plans, the GPU's, the chosen one, and the others that were asked for, each once."""
+        found = [*self.native[:top], *self.gpu.predictions, self.chosen, *self.others]
+        by_plan = {label(prediction.plan, self.work): prediction for prediction in found}
         return sorted(by_plan.values(), key=lambda prediction: prediction.seconds)
 
     def sentence(self) -> str:
         """The choice and its reason."""
         best, chosen = self.native[0], self.chosen
+        on_gpu = chosen.plan.on_gpu
+        how = self.gpu.division(chosen.plan) if on_gpu else _division(chosen.plan)
+        peak = "GPU's peak" if on_gpu else "peak"
         said = (
-            f"{chosen.plan}, {_division(chosen.plan)}: {duration(chosen.seconds)} a step, "
-            f"{chosen.share_of_peak:.0%} of the peak, bound by {_KIND[chosen.bound]}"
+            f"{label(chosen.plan, self.work)}, {how}: {duration(chosen.seconds)} a step, "
+            f"{chosen.share_of_peak:.0%} of the {peak}, bound by {_KIND[chosen.bound]}"
         )
         if self.named and chosen.plan != best.plan:
             return f"{said}; named, where {best.plan} would take {duration(best.seconds)}."
+        if on_gpu:
+            return f"{said}; {best.plan} would take {duration(best.seconds)}."
         if self.named or len(self.native) == 1:
             return f"{said}."
         unused = self.settings.threads - best.plan.threads
@@ -124,6 +164,12 @@ class Outlook:
         behind = second.seconds / best.seconds - 1
         after = "does as well" if behind < _EQUAL else f"would be {behind:.0%} slower"
         return f"{said}{fewer if unused else ''}; {second.plan} {after}."
+
+    def device_sentence(self) -> str:
+        """Why the CPU or the GPU, where both could be had; else nothing."""
+        if self.choice is None:
+            return ""
+        return f"{'The GPU' if self.choice.on_gpu else 'Not the GPU'}: {self.choice.reason}."
 
     def by_threads(self) -> dict[int, Prediction]:
         """The best native plan of each number of threads."""
@@ -142,9 +188,12 @@ class Outlook:
                 name: getattr(profile, name) for name in ("name", "cores", "isa", "measured", "source")
             },
             "threads": self.settings.threads,
+            "gpu": self.gpu.document(),
             "candidates": [self._facts(prediction) for prediction in self.shown(top)],
             "choice": str(self.chosen.plan),
+            "device": "cuda" if self.chosen.plan.on_gpu else "cpu",
             "reason": self.sentence(),
+            "device_reason": self.device_sentence() or None,
         }
 
     def _others(self) -> list[Plan]:
@@ -156,7 +205,7 @@ class Outlook:
 
     def _row(self, found: Prediction) -> list[str]:
         return [
-            str(found.plan),
+            label(found.plan, self.work),
             duration(found.seconds),
             duration(found.epoch_seconds),
             f"{found.gflops:,.1f}",
@@ -176,6 +225,7 @@ class Outlook:
             "bound": found.bound,
             "parts": found.parts,
             "memory_bytes": self.memory(found),
+            **(self.gpu.facts(found) if found.plan.on_gpu else {}),
         }
 
 

@@ -130,8 +130,10 @@ def _stand_in(sizes: tuple[int, ...], settings: Settings) -> Dataset:
 
 def _workload(settings: Settings, sizes: tuple[int, ...], rows: int) -> Workload:
     from schuss.planner.account import Workload
+    from schuss.validation import parameters_dtype
 
     assert settings.batch_size is not None
     names = settings.activation
     name = names if isinstance(names, str) else names[0]  # as for `train`, the model knows one
-    return Workload(sizes, settings.batch_size, rows, name, settings.optimizer.formula, settings.precision)
+    dtype = parameters_dtype(settings.precision).name
+    return Workload(sizes, settings.batch_size, rows, name, settings.optimizer.formula, dtype)

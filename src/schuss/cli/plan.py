@@ -14,6 +14,7 @@ from schuss.cli._plan_work import ROWS, machine_profile, planned, threads_of
 
 if TYPE_CHECKING:
     from schuss.cli._plan_tables import Outlook
+    from schuss.cli._train_settings import Settings
     from schuss.planner.cluster import Cluster
 
 __all__ = ["MACHINES", "NETWORKS", "plan"]
@@ -21,7 +22,10 @@ __all__ = ["MACHINES", "NETWORKS", "plan"]
 OUT_HELP = "Not used, as nothing is trained: `plan` can stand in a command in the place of `train`."
 TOP = 10
 #: Files of the planner's folders, named here so that help needs no planner.
-MACHINES = ("ec2-c6i-16", "epyc-7763-2x64", "ryzen-5800x-8", "xeon-8358-2x32")
+MACHINES = (
+    "a100", "ec2-c6i-16", "epyc-7742-2x64", "epyc-7763-2x64", "h100", "h200", "rtx-4090", "ryzen-5800x-8",
+    "xeon-8358-2x32", "xeon-8480c-2x56",
+)  # fmt: skip
 NETWORKS = ("100gbe", "10gbe", "25gbe", "hdr", "ndr")
 
 
@@ -62,7 +66,9 @@ NETWORKS = ("100gbe", "10gbe", "25gbe", "hdr", "ndr")
     help=f"What connects the ranks: {', '.join(NETWORKS)}, or a JSON file with name, latency_us and gb_per_s.",
 )
 @click.option(
-    "--all-kernels", is_flag=True, help="Also naive, gemv and gemm, which are never chosen unasked."
+    "--all-kernels",
+    is_flag=True,
+    help="Also naive, gemv and gemm, which are never chosen unasked; of a GPU cuda-naive, tf32 and bfloat16.",
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Candidates to print."
@@ -91,7 +97,7 @@ def plan(
     plot: Path | None,
     **options: Any,
 ) -> None:
-    """Predict how long training on DATA would take with each plan, and choose one.
+    """Predict how long training on DATA would take with each plan, on the CPU and on the GPU, and choose one.
 
     DATA is as for `schuss train`, or layer sizes alone, such as 784-1024-10: then nothing is read.
 
@@ -103,6 +109,7 @@ def plan(
         )
     if plot is not None:
         check_can_write(plot, "--plot")
+    from schuss.cli._plan_gpu import gpu_of
     from schuss.cli._plan_tables import Outlook
 
     profile = machine_profile(machine, cores)
@@ -120,7 +127,10 @@ def plan(
     if what.settings.isa not in (None, profile.isa):
         rule = f"the profile is of {profile.isa}, got {what.settings.isa}; SCHUSS_ISA sets what is measured here."
         raise click.BadParameter(rule, param_hint="'--isa'")
-    outlook = Outlook(what, profile, all_kernels=all_kernels)
+    if ranks is not None:
+        _check_ranks(what.settings)
+    gpu = "" if ranks is not None else gpu_of(profile, machine, what.settings.device)
+    outlook = Outlook(what, profile, gpu, all_kernels=all_kernels)
     cluster = _cluster(outlook, ranks, network)
     if plot is not None:
         _draw(outlook, cluster, ranks, plot)
@@ -132,6 +142,19 @@ def plan(
         echo_table([("plot", str(plot))])
 
 
+def _check_ranks(settings: Settings) -> None:
+    """Refuse what cannot be had with --ranks."""
+    from schuss.plan import Plan
+
+    named = Plan.parse(settings.plan, settings.threads, settings.device, settings.precision)
+    if named is not None and named.on_gpu:
+        raise click.UsageError("--ranks are planned for CPUs, no GPU can be had with them.")
+    if named is not None:
+        raise click.UsageError(
+            "--plan cannot be had with --ranks: each number of ranks has a best plan of its own."
+        )
+
+
 def _cluster(outlook: Outlook, ranks: int | None, network: str | None) -> Cluster | None:
     """The machines of --ranks."""
     if ranks is None or network is None:
@@ -140,10 +163,6 @@ def _cluster(outlook: Outlook, ranks: int | None, network: str | None) -> Cluste
     from schuss.planner.cluster import Cluster
     from schuss.planner.files import load_network
 
-    if outlook.named:
-        raise click.UsageError(
-            "--plan cannot be had with --ranks: each number of ranks has a best plan of its own."
-        )
     try:
         between = load_network(network)
     except PlanError as error:
@@ -157,7 +176,8 @@ def _echo(outlook: Outlook, cluster: Cluster | None, ranks: int | None, top: int
         echo_table(head)
         click.echo()
         echo_columns(*outlook.table(top))
-        click.echo(f"\n{outlook.sentence()}\n{outlook.training()}")
+        said = [outlook.sentence(), outlook.device_sentence(), outlook.training()]
+        click.echo("\n" + "\n".join(line for line in said if line))
         return
     from schuss.cli._plan_ranks import rank_head, rank_sentences, rank_table
 

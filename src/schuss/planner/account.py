@@ -84,13 +84,16 @@ class Prediction:
     work : Workload
     plan : Plan
     parts : dict of str to float
-        Seconds by what bounds them: arithmetic, cache, memory, barriers, overhead.
+        Seconds by what bounds them: arithmetic, cache, memory, barriers, overhead; on a GPU arithmetic, cache, memory,
+        nodes, transfer.
     peak : float
-        FLOP/s of the threads that the plan uses, in registers.
+        FLOP/s of the threads that the plan uses, or of the GPU, in registers.
     bytes : float
         Through caches and memory, in a step.
     between : float
         Seconds beside the steps of an epoch: drawing the order.
+    before : float
+        Seconds before the first step: of a GPU, making it ready and sending it the data.
     """
 
     work: Workload
@@ -99,6 +102,7 @@ class Prediction:
     peak: float
     bytes: float
     between: float = 0.0
+    before: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -120,6 +124,10 @@ class Prediction:
     @property
     def epoch_seconds(self) -> float:
         return self.seconds * self.work.rows / self.work.batch_size + self.between
+
+    def training_seconds(self, epochs: int) -> float:
+        """Of a whole training, beside validation."""
+        return self.before + epochs * self.epoch_seconds
 
 
 class Account:

@@ -1,4 +1,4 @@
-"""The choice: candidates in the order of their predicted time, and the plan that follows."""
+"""The choice: candidates in the order of their predicted time, and the plan and the device that follow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ..plan import Plan
+from ..plan import Plan, may_use_gpu
 from . import probe
 from .account import Prediction, Workload
 from .cost import predict
+from .device import choose_device
 from .profile import Profile
 
 __all__ = ["candidates", "choose", "profile_for"]
@@ -68,6 +69,8 @@ def choose(
     formula: str = "sgd",
     dtype: str = "float32",
     isa: str | None = None,
+    device: str = "auto",
+    precision: str = "",
 ) -> Plan:
     """The plan that `text` names, or, where it leaves the choice open, the one predicted to be the fastest.
 
@@ -89,27 +92,41 @@ def choose(
     formula, dtype : str
         As in :class:`Workload`.
     isa : str or None, default None
-        See :func:`schuss.engine.chosen_isa`.
+        See :func:`schuss.engine.chosen_isa`. Where one is named, a plan left open stays on the CPU.
+    device, precision : str
+        See :meth:`schuss.plan.Plan.parse`. "auto": a training whose plan is left open too ("auto", "predict") may go to
+        the first GPU, in the parameters' own precision; see :func:`schuss.planner.device.choose_device`.
 
     Raises
     ------
     PlanError
         If the text is no plan or cannot be had here.
     """
-    plan = Plan.parse(text, threads)
+    plan = Plan.parse(text, threads, device, precision)
     if plan is None:
         name = activation if isinstance(activation, str) else next(iter(activation), "relu")
         work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, formula, dtype)
-        plan = _chosen(
-            text == "predict", threads, work, epochs if rows else 0, isa, probe.stamp(threads, isa)
-        )
+        epochs = epochs if rows else 0
+        plan, cpu = _chosen(text == "predict", threads, work, epochs, isa, probe.stamp(threads, isa))
+        if epochs and device == "auto" and isa is None and may_use_gpu(text):
+            plan = _on_best_device(plan, cpu, epochs, precision or dtype)
     return replace(plan, asked=text, allowed=threads)
+
+
+def _on_best_device(plan: Plan, cpu: Prediction, epochs: int, precision: str) -> Plan:
+    """The CPU's plan, or one for the GPU that is here; with the reason where there is a GPU."""
+    found = choose_device(cpu, epochs)
+    if found.gpu is None:
+        return plan
+    chosen = Plan("cuda", 1, 1, precision=precision) if found.on_gpu else plan
+    return replace(chosen, reason=found.reason)
 
 
 @lru_cache(maxsize=64)
 def _chosen(
     fixed: bool, threads: int, work: Workload, epochs: int, isa: str | None, _profile: object
-) -> Plan:
+) -> tuple[Plan, Prediction]:
+    """A plan for the CPU, and what is predicted for it."""
     profile = profile_for(threads, isa)
     found = candidates(work, profile, min(threads, profile.cores))
     seconds = found[0].epoch_seconds * epochs
@@ -118,7 +135,7 @@ def _chosen(
         found = candidates(work, profile, min(threads, profile.cores))
     best = found[0]
     if fixed:
-        return best.plan
+        return best.plan, best
     near = [p.plan for p in found if p.seconds < NEAR * best.seconds][:MOST_TRIES]
     tries = near if seconds > WORTH_TRYING else near[:1]
     # for when the cores are taken: the best of each smaller number of threads, one thread always
@@ -126,4 +143,4 @@ def _chosen(
     others = [plan for plan in (*near, *(fewer[t] for t in sorted(fewer, reverse=True))) if plan != best.plan]
     cuts = list(dict.fromkeys((plan.examples, plan.matrix) for plan in others))
     cuts = [*cuts[: MOST_CUTS - 2], (1, 1)] if (1, 1) in cuts[MOST_CUTS - 2 :] else cuts[: MOST_CUTS - 1]
-    return replace(best.plan, others=tuple(cuts), tries=len(tries))
+    return replace(best.plan, others=tuple(cuts), tries=len(tries)), best

@@ -21,14 +21,18 @@ def load_machine(text: str) -> Profile:
     Parameters
     ----------
     text : str
-        A name from ``given("machine")``, or a file with the fields of a :class:`Profile`, as `Profile.save` writes.
+        A name from ``given("machine")``, or a file with the fields of a :class:`Profile`, as `Profile.save` writes; or
+        with two alone: `cpu`, the name of a given machine, and `gpu`, that is in it.
 
     Raises
     ------
     PlanError
         If there is neither, or the file is no profile.
     """
-    return Profile.from_dict(_document(text, "machine"))
+    found = _document(text, "machine")
+    if isinstance(found, dict) and "cpu" in found:
+        found = _document(str(found["cpu"]), "machine") | {k: v for k, v in found.items() if k != "cpu"}
+    return Profile.from_dict(found)
 
 
 def load_network(text: str) -> Interconnect:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PlanError
+from .gpu import GpuProfile
 
 __all__ = ["Blas", "Gather", "Level", "Profile"]
 
@@ -99,6 +100,8 @@ class Profile:
     source : str
         Where the figures are from, where they were not measured.
     versions : dict of str to str
+    gpu : GpuProfile or None
+        Of a machine that is not here, its GPU; the present machine's is asked for when it counts.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Profile:
     measured: str = ""
     source: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    gpu: GpuProfile | None = None
 
     def __post_init__(self) -> None:
         """Complete what was not measured from the peak."""
@@ -182,8 +186,11 @@ class Profile:
             }
             given["gather"] = {k: Gather(**v) for k, v in found.get("gather", {}).items()}
             given["blas"] = tuple(Blas(**v) for v in found.get("blas", ()))
+            given["gpu"] = GpuProfile.from_dict(found["gpu"]) if found.get("gpu") else None
             _check(given)
             return cls(**given)
+        except PlanError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise PlanError(f"machine profile: {what}") from None

@@ -11,11 +11,12 @@ from ..plan import Plan
 from .account import Prediction, Workload
 from .choice import candidates, profile_for
 from .cost import predict
+from .gpu import GpuProfile, present
 from .profile import Profile
 from .units import duration
 
 if TYPE_CHECKING:
-    from ..engine import CpuEngine
+    from ..engine import Engine
     from ..network import Network
 
 __all__ = ["PlanReport"]
@@ -49,7 +50,7 @@ class PlanReport:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def of(cls, engine: CpuEngine, network: Network, batch_size: int, rows: int, formula: str) -> PlanReport:
+    def of(cls, engine: Engine, network: Network, batch_size: int, rows: int, formula: str) -> PlanReport:
         """On the steps that `engine` has taken for `network`."""
         hidden = network.activations[0] if len(network.activations) > 1 else "identity"
         work = Workload(network.layer_sizes, batch_size, rows, hidden, formula, network.dtype.name)
@@ -62,10 +63,21 @@ class PlanReport:
         return profile_for(max(self.plan.allowed, self.plan.threads), self.isa)
 
     @cached_property
+    def gpu(self) -> GpuProfile | None:
+        """The GPU of a plan for one, as the planner sees it now; None where it is not here."""
+        found = present(self.plan.device) if self.plan.on_gpu else None
+        return found if isinstance(found, GpuProfile) else None
+
+    @cached_property
     def predictions(self) -> list[Prediction]:
-        """Of every plan of the same kernels, the fastest first."""
+        """Of every plan of the same kernels, the fastest first; of one for a GPU, and of the CPU's native ones."""
         threads = max(min(self.plan.allowed, self.profile.cores), self.plan.threads)
-        return candidates(self.work, self.profile, threads, self.plan.kernels)
+        if not self.plan.on_gpu:
+            return candidates(self.work, self.profile, threads, self.plan.kernels)
+        from .gpu_cost import GpuStep
+
+        own = [] if self.gpu is None else [GpuStep(self.work, self.gpu, self.plan).prediction()]
+        return [*own, *candidates(self.work, self.profile, threads)]
 
     @property
     def measured(self) -> dict[str, float]:
@@ -78,12 +90,16 @@ class PlanReport:
     def sentence(self) -> str:
         """What was chosen and why."""
         plan, work = str(self.present), self.work
+        if self.plan.on_gpu:
+            why = f": {self.plan.reason}" if self.plan.reason else ", as asked for"
+            return f"{plan} on {self.plan.place}{why}"
         if not self.plan.asked or self.plan.asked not in ("auto", "predict", "native", "hybrid"):
             return f"{plan}, as asked for"
         found = predict(work, self.present, self.profile)
         threads = self.present.threads
         what = f"{plan}: {threads} of {self.plan.allowed} thread{'s' if self.plan.allowed > 1 else ''}"
         why = f"predicted {duration(found.seconds)} a step, bound by {found.bound}"
+        why += f" (not the GPU: {self.plan.reason})" if self.plan.reason else ""
         measured = self.measured
         if len(measured) > 1 and plan in measured:
             others = ", ".join(f"{duration(s)} with {name}" for name, s in measured.items() if name != plan)
@@ -95,8 +111,12 @@ class PlanReport:
         return {
             "asked": self.plan.asked or str(self.plan),
             "plan": str(self.present),
+            "device": self.plan.place,
             "threads_allowed": self.plan.allowed or self.plan.threads,
             "machine": {"name": self.profile.name, "measured": self.profile.measured or None},
+            "gpu": None
+            if self.gpu is None
+            else {"name": self.gpu.name, "measured": self.gpu.measured or None},
             "predicted_seconds": {str(p.plan): p.seconds for p in self.predictions},
             "measured_seconds": self.measured,
             "steps": {plan: steps for plan, steps, _ in self.records},
@@ -109,6 +129,7 @@ class PlanReport:
         lines = [
             self.sentence,
             f"machine: {self.profile.name}, {how}",
+            *([] if self.gpu is None else [f"gpu: {self.gpu.name}, {self.gpu.origin}"]),
             f"{'plan':<14}{'predicted':>12}{'measured':>12}{'steps':>10}",
         ]
         for found in self.predictions[:8]:
