@@ -45,9 +45,6 @@ def node(device, n=5, after=()):
     return Node(kernel(device), (3, 2), Args(ADDRESS, n), after)
 
 
-# What a device is ------------------------------------------------------------------------------------------------
-
-
 def test_facts(fake):
     (found,) = cuda.devices()
     assert (found.number, found.name, found.memory) == (0, "Fake GPU", 80 * 2**30)
@@ -94,9 +91,6 @@ def test_a_chip_that_is_too_old(fake, monkeypatch):
     monkeypatch.setitem(sys.modules["fake_driver"].ATTRIBUTES, "COMPUTE_CAPABILITY_MAJOR", 7)
     message = "GPU 0 (Fake GPU): compute capability 8.0 or newer is needed, got 7.0"
     assert cuda.why_not() == message
-
-
-# Memory ----------------------------------------------------------------------------------------------------------
 
 
 def test_memory_there_and_back(device, fake):
@@ -184,9 +178,6 @@ def test_memory_that_does_not_fit(device, fake):
     assert str(caught.value) == message
 
 
-# Order -----------------------------------------------------------------------------------------------------------
-
-
 def test_copies_beside_the_kernels_are_joined(device, fake):
     buffer, source = device.allocate(4), device.pinned(4)
     source[:] = 9
@@ -239,9 +230,6 @@ def test_waiting_hears_ctrl_c(device, fake):
     with pytest.raises(KeyboardInterrupt):
         mark.wait()
     assert fake.contexts == []
-
-
-# Kernels ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_kernel_has_the_shape_that_its_source_states(device, fake):
@@ -320,9 +308,6 @@ def test_a_node_comes_only_after_earlier_ones(device, fake, after):
         device.graph([node(device, after=after)])
     assert len(fake.named("cuGraphDestroy")) == 1
     assert fake.contexts == []
-
-
-# Failures --------------------------------------------------------------------------------------------------------
 
 
 def everything():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,7 @@ def info(
     facts, gpu = machine.summary(), summary()
     profile = probe.current(threads, fresh=measure)
     if save_profile is not None:
-        profile.save(save_profile)
+        _with_gpu(profile).save(save_profile)
     if plot is not None:
         from schuss.planner.roofline import plot_roofline
 
@@ -133,6 +134,14 @@ def info(
     if any(written.values()):
         click.echo()
         echo_table([(name, str(file)) for name, file in written.items() if file is not None])
+
+
+def _with_gpu(profile: Profile) -> Profile:
+    """The profile with the GPU that is here, for use elsewhere."""
+    from schuss.planner.gpu import GpuProfile, present
+
+    found = present()
+    return replace(profile, gpu=found) if isinstance(found, GpuProfile) else profile
 
 
 def _echo(facts: list[tuple[str, str]], profile: Profile) -> None:
