@@ -2,6 +2,7 @@
 
     python benchmarks/mnist98.py                     both sides with their best settings, five seeds
     python benchmarks/mnist98.py torch --search      a grid of settings for one side
+    python benchmarks/mnist98.py schuss-cuda torch-cuda      both on a GPU, with the same settings
 
 Imports and loading count. The test images are looked at after every epoch, which counts too. Each side has one hidden
 layer of relu, and its own best width, minibatch, optimizer and rate, which falls by equal steps to a tenth in the last
@@ -25,16 +26,24 @@ from typing import Any
 
 import common
 
+from schuss import cuda
 from schuss.errors import SchussError
-from schuss.study import measure
+from schuss.study import measure, peers
 
 GOAL = 0.98
-SIDES = {"schuss": "mnist98_schuss.py", "torch": "mnist98_torch.py"}
-#: The best of --search: the smallest median over seeds that all reach the goal.
+SIDES = {
+    "schuss": "mnist98_schuss.py",
+    "torch": "mnist98_torch.py",
+    "schuss-cuda": "mnist98_schuss.py",
+    "torch-cuda": "mnist98_torch.py",
+}
+#: The best of --search: the smallest median over seeds that all reach the goal. On a GPU both have PyTorch's.
 BEST: dict[str, dict[str, Any]] = {
     "schuss": {"hidden": 192, "batch": 64, "solver": "adam", "rate": 0.005, "epochs": 3},
     "torch": {"hidden": 256, "batch": 256, "solver": "adam", "rate": 0.008, "epochs": 4},
 }
+ON_GPU = {"device": "cuda", "precision": "tf32"}
+BEST |= {f"{side}-cuda": {**BEST["torch"], **ON_GPU} for side in ("schuss", "torch")}
 MOMENTUM = 0.9  # of sgd
 GRID = {
     "hidden": (192, 256, 384, 512),
@@ -89,6 +98,21 @@ def search(side: str, seeds: int) -> None:
         print(f"{side}: {seconds:.2f} s  {text}")
 
 
+def missing(side: str) -> str | None:
+    """Why a side cannot run here."""
+    if side == "schuss-cuda":
+        return cuda.why_not() or None
+    return peers.missing(side.removesuffix("-cuda"))
+
+
+def without_infinity(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs as JSON has them: None for the seconds of one that did not reach the goal."""
+    return {
+        side: [{**r, "seconds": None if r["seconds"] == inf else r["seconds"]} for r in runs]
+        for side, runs in found.items()
+    }
+
+
 def report(found: dict[str, list[dict[str, Any]]]) -> str:
     base = median(r["seconds"] for r in next(iter(found.values())))
     rows = []
@@ -110,7 +134,7 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("sides", nargs="*", help=f"of {', '.join(SIDES)}; default: all installed")
+    parser.add_argument("sides", nargs="*", help=f"of {', '.join(SIDES)}; default: those of the CPU")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--search", action="store_true", help="try a grid of settings instead")
     parser.add_argument("--json", help="write every measurement to this file")
@@ -120,7 +144,7 @@ def main() -> None:
     if unknown := set(o.sides) - set(SIDES):
         sys.exit(f"mnist98.py: no side {', '.join(sorted(unknown))}; there are {', '.join(SIDES)}")
     try:
-        sides = common.installed(o.sides or list(SIDES), named=bool(o.sides))
+        sides = common.kept(o.sides or ["schuss", "torch"], missing, named=bool(o.sides))
         if o.search:
             for side in sides:
                 search(side, o.seeds)
@@ -136,10 +160,9 @@ def main() -> None:
     print(report(found))
     for side in sides:
         print(f"{side}: {', '.join(f'{k} {v}' for k, v in BEST[side].items())}")
-    for runs in found.values():
-        for r in runs:
-            r["seconds"] = None if r["seconds"] == inf else r["seconds"]  # JSON has no infinity
-    common.write(o.json, {**common.machine(), "goal": GOAL, "settings": BEST, "runs": found})
+    common.write(
+        o.json, {**common.machine(), "goal": GOAL, "settings": BEST, "runs": without_infinity(found)}
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from schuss import data
+from schuss import cuda, data
 from schuss.cli import _bench_accuracy, _bench_run, _bench_settings, app
 from schuss.cli._bench_settings import Wanted, settle_study
 from schuss.errors import DataError
@@ -186,8 +186,9 @@ def test_networks_that_do_not_fit_the_data(digits):
     refused(run("--networks", "10-5-2"), "784 features and 10 classes, got 10-5-2")
 
 
-def test_what_is_named_and_absent_is_an_error(digits, tmp_path):
-    refused(run("--implementations", "serial,gpu"), "gpu: ", "GPU", code=1)
+def test_what_is_named_and_absent_is_an_error(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "no NVIDIA driver")
+    refused(run("--implementations", "serial,gpu"), "gpu: ", "no NVIDIA driver", code=1)
     refused(run("--implementations", "keras2-theano"), "--theano-python PATH", code=1)
     assert not (tmp_path / "schuss-bench-quick").exists()
     refused(run("--compare", "nowhere", "there"), "nowhere", code=1)

@@ -40,7 +40,9 @@ def test_a_product(rng, kernel, dtype, shape):
         desk, kernel, examples=examples, columns=columns, depth=depth, rng=rng, activation=ACTIVATIONS["tanh"]
     )
     got = results["out"]
-    wanted = np.tanh(sums) if kernel == "forward" else sums * _reference.F_PRIME["tanh"](np.arctanh(activated))
+    wanted = (
+        np.tanh(sums) if kernel == "forward" else sums * _reference.F_PRIME["tanh"](np.arctanh(activated))
+    )
     assert (np.abs(got[:examples, :columns] - wanted) <= bound + 8 * ROUNDOFF[dtype]).all()
     assert (got[:examples, columns:] == 0).all()  # rows are padded with zeros
     assert np.isnan(got[examples:]).all()

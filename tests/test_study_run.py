@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from schuss import cuda
 from schuss.study import assemble, oracle, peers, run, worker
 from schuss.study.implementations import NAMES, absence, checked, spec
 from schuss.study.journal import Cell, Journal
@@ -100,7 +101,11 @@ def test_names():
 
 def test_reasons_for_an_absence(monkeypatch):
     work = Work((12, 4, 3), **PAPER)
-    assert "GPU" in absence("gpu", work, None)
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "no driver")
+    assert absence("gpu", work, None) == "plan cuda-naive on cuda:0: no driver"
+    assert absence("gpu-optimized", work, None) == "plan cuda on cuda:0: no driver"
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "")
+    assert absence("gpu", work, None) is None
     assert "--theano-python" in absence("keras2-theano", work, None)
     assert absence("keras2-theano", work, "python3.7") is None
     assert "log_loss" in absence("sklearn", work, None)
@@ -150,6 +155,8 @@ class InProcess:
         if request == "prepare":
             self.rows = work.rows
             return {"row_seconds": self.factor * 1e-6}
+        if request == "peak":
+            return {"flops": 5e12}
         if request == "curve":
             return {"seconds": [0.0, 1.0], "loss": [2.0, float(arguments["steps"])]}
         return {"seconds": self.factor * 1e-6 * self.rows, "epochs": 1, "loss": 0.5}
@@ -173,6 +180,7 @@ SETTINGS = Settings(
 def begin(source, tmp_path, monkeypatch):
     """A study of SETTINGS, with workers in this process of these traits; the workers that there were."""
     monkeypatch.setattr(run, "pause", lambda: None)
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "no driver")
     monkeypatch.setattr(run._core, "measure_peak", lambda *_: 2e9)
     workers = []
 
@@ -218,6 +226,20 @@ def test_a_study(begin):
     assert len(workers) == 2 * 4 + 3
     assert {curve.implementation for curve in study.loss_curves} == set(study.implementations)
     assert type(study).from_dict(json.loads(json.dumps(study.as_dict()))) == study
+
+
+def test_a_gpu_has_its_own_peak_and_no_fewer_threads(begin, monkeypatch):
+    monkeypatch.setattr(cuda, "why_not", lambda number=0: "")
+    measuring, workers = begin(gpu={"factor": 0.1})
+    measuring.run()
+    study = finished(measuring)
+    gpu = study.run("net", 32, "gpu")
+    assert (gpu.peak_gflops, study.run("net", 32, "hybrid").peak_gflops) == (5e3, 2.0)
+    assert study.implementations["gpu"].serial == "serial"
+    assert study.implementations["gpu"].plan == "cuda-naive"
+    assert "gpu" not in {r.implementation for r in study.scaling}
+    assert all(w.cell.limit is None for w in workers if w.cell.implementation == "gpu")
+    assert not study.absent
 
 
 def test_a_whole_epoch_where_there_is_time(begin):

@@ -1,6 +1,6 @@
 """The nodes of a gradient step on a GPU: which kernels, on what, in which order.
 
-A step of a network with L layers is, with up to 16 outputs and no clipping, L + 1 nodes that wait for one another:
+A step of a network with L layers is, with up to 16 outputs and no clipping, 2 L - 1 nodes that wait for one another:
 forward 1 to L - 1, head, delta L - 2 to 1, weights. Beside them run the gathering of the next minibatch and the sum of
 the losses. `docs/cuda.md` draws it.
 """

@@ -94,9 +94,9 @@ def _scaling(settings: Settings, runs: dict[Cell, Run], names: Sequence[str]) ->
         for name in names:
             found = spec(name, names)
             cells = [Cell(network, batch, name, n) for n in counts]
-            if found.serial and 1 in counts:
+            if found.scales and found.serial and 1 in counts:
                 cells.insert(0, Cell(network, batch, found.serial))
-            if found.parallel != "-":
+            if found.scales:
                 cells.append(Cell(network, batch, name))
                 yield from (replace(runs[cell], implementation=name) for cell in cells if cell in runs)
 

@@ -132,7 +132,7 @@ def share_of_peak(study: Study, network: str) -> Drawing | None:
         figure,
         f"Share of peak, {network}",
         "GFLOP/s over the peak, a loop of fused multiply-adds that never leaves the registers, measured beside each "
-        "run on as many threads as it uses. A dot a batch size; the number is that of the best one."
+        "run on as many threads as it uses, or on the GPU. A dot a batch size; the number is that of the best one."
         + _spread_words(study),
         f"Dots for {count(len(values), 'implementation')} on {network}. "
         f"Highest: {_named(study, best, 100)} %. Lowest: {_named(study, worst, 100)} %.",

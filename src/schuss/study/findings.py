@@ -77,9 +77,10 @@ def from_slowest_to_fastest(study: Study) -> list[str]:
 
 def highest_share(study: Study) -> list[str]:
     """The highest share of peak of the study."""
-    if not study.runs:
+    runs = [run for run in study.runs if study.implementations[run.implementation].family != "cuda"]
+    if not runs:
         return []
-    best = max(study.runs, key=lambda run: run.share_of_peak)
+    best = max(runs, key=lambda run: run.share_of_peak)
     text = (
         f"The highest share of what the cores can do is {percent(best.share_of_peak)}, by {label(study, best)} on "
         f"{best.network} with minibatches of {best.batch:,} and {count(best.threads, 'thread')}."

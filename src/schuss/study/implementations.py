@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from schuss.errors import PlanError
+from schuss.errors import DeviceError, PlanError
 from schuss.plan import ALIASES, Plan, allowed_threads
 from schuss.study import peers
 from schuss.study.measure import StudyError
@@ -32,6 +32,11 @@ class Spec:
         """Share of an epoch that shows how long one takes: little of those that take one example at a time."""
         return {"naive": 1 / 50, "gemv": 1 / 25}.get(self.family, 1 / 8)
 
+    @property
+    def scales(self) -> bool:
+        """Whether it may be had on fewer threads."""
+        return self.parallel != "-" and self.family != "cuda"
+
 
 _LOOPS, _VECTORS, _MATRICES = "own loops", "BLAS, a vector at a time", "BLAS, a minibatch at a time"
 _OWN, _XLA = "own kernels, a minibatch at a time", "XLA, a minibatch at a time"
@@ -50,8 +55,8 @@ NAMES: dict[str, Spec] = {
         "Schuss matrix", "native", "native:1xT", "matrix operations", _OWN, "native-serial"
     ),
     "hybrid": Spec("Schuss hybrid", "native", "native", "both", _OWN, "native-serial"),
-    "gpu": Spec("GPU", "cuda", "cuda-naive", "examples", "own tiled kernels"),
-    "gpu-optimized": Spec("GPU optimized", "cuda", "cuda", "both", _OWN),
+    "gpu": Spec("GPU", "cuda", "cuda-naive", "examples", "own tiled kernels", "serial"),
+    "gpu-optimized": Spec("GPU optimized", "cuda", "cuda", "both", _OWN, "native-serial"),
     "torch": Spec("PyTorch", "peer", None, "both", _MATRICES),
     "torch-compiled": Spec("PyTorch compiled", "peer", None, "both", _MATRICES),
     "jax": Spec("JAX", "peer", None, "both", _XLA),
@@ -108,7 +113,9 @@ def absence(name: str, work: Work, theano_python: str | None) -> str | None:
     if found.plan is None:
         return peers.missing(name) or peers.cannot(name, work)
     try:
-        Plan.parse(ALIASES.get(found.plan, found.plan), allowed_threads())
-    except PlanError as error:
+        plan = Plan.parse(ALIASES.get(found.plan, found.plan), allowed_threads())
+        if plan is not None:
+            plan.require()
+    except (PlanError, DeviceError) as error:
         return str(error)
     return None

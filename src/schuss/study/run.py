@@ -128,7 +128,7 @@ class Measuring:
             for network in self.settings.networks
             for name in self.names
             for threads in scaling.threads
-            if spec(name).parallel != "-" and not (threads == 1 and spec(name, self.names).serial)
+            if spec(name).scales and not (threads == 1 and spec(name, self.names).serial)
         ]
         return found
 
@@ -193,7 +193,7 @@ class Measuring:
         if prepared != facts["rows"]:
             self._ask(worker, "prepare", work=self.work(cell, facts["rows"]).as_dict())
         pause()
-        peak = _core.measure_peak(chosen_isa(), facts["threads"], PEAK_SECONDS, False) / 1e9
+        peak = self._peak(worker, cell, facts["threads"]) / 1e9
         reply = self._ask(worker, "epoch", seconds=self.settings.seconds)
         if not math.isfinite(reply["loss"]):
             raise StudyError(f"its loss became {reply['loss']}")
@@ -206,6 +206,12 @@ class Measuring:
         }
         self.journal.add("turn", turn, cell=cell, round=round_)
         return float(seconds)
+
+    def _peak(self, worker: Worker, cell: Cell, threads: int) -> float:
+        """FLOP/s in the registers of the GPU, or of as many threads."""
+        if spec(cell.implementation).family == "cuda":
+            return float(self._ask(worker, "peak", seconds=PEAK_SECONDS)["flops"])
+        return float(_core.measure_peak(chosen_isa(), threads, PEAK_SECONDS, False))
 
     def _first(self, worker: Worker, cell: Cell) -> tuple[dict[str, Any], int]:
         """Check an implementation, and find the rows to time it on; these, and those it is prepared for."""

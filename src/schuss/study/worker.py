@@ -3,6 +3,7 @@
     check             losses of the check's epochs, and seconds of the last; who computes, with how many threads
     prepare           the rows, the start again, and training until all is compiled and warm: seconds a row
     epoch             whole epochs until `seconds` have passed: mean seconds of one, and the last loss
+    peak              FLOP/s in the registers of the GPU that computes; after `prepare`
     curve             from the start again: seconds trained and mean loss, after every so many minibatches
 
 The first argument is the job, in JSON: the implementation's `name`, and the `work` that a request means which brings
@@ -135,6 +136,11 @@ class Serving:
         assert self.timed is not None
         return self.timed.epochs(seconds)
 
+    def peak(self, seconds: float) -> dict[str, Any]:
+        """See the module."""
+        assert self.timed is not None
+        return {"flops": self.timed.peer.peak(seconds)}
+
     def curve(self, steps: int, seconds: float, work: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module."""
         return curve(self.name, self._work(work), steps, seconds)
@@ -142,8 +148,11 @@ class Serving:
 
 def main() -> None:
     """Serve the job of the command line."""
-    serving = Serving(**json.loads(sys.argv[1]))
-    serve({name: getattr(serving, name) for name in ("check", "prepare", "epoch", "curve")})
+    job = json.loads(sys.argv[1])
+    if peers.is_peer(job["name"]):
+        os.environ.update(peers.ON_CPU)
+    serving = Serving(**job)
+    serve({name: getattr(serving, name) for name in ("check", "prepare", "epoch", "peak", "curve")})
 
 
 if __name__ == "__main__":

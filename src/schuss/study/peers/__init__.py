@@ -23,11 +23,15 @@ from typing import Any
 
 from schuss.study.work import Work
 
-__all__ = ["PEERS", "Entry", "build", "cannot", "is_peer", "missing", "split", "xla_threads"]
+__all__ = ["ON_CPU", "PEERS", "Entry", "build", "cannot", "is_peer", "missing", "split", "xla_threads"]
 
 #: What every peer's file knows.
 ACTIVATIONS = ("relu", "logistic", "tanh")
 FORMULAS = (("log_loss", "softmax"), ("squared_error", "logistic"), ("squared_error", "identity"))
+
+
+#: Variables by which every peer leaves a GPU alone: a study's GPU rows are Schuss's, benchmarks/gpu.py has others.
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 
 
 @dataclass(frozen=True)

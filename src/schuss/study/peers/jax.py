@@ -24,7 +24,7 @@ def mean_loss(work: Work, layers: Any, x: Any, y: Any) -> Any:
     for W, b in layers[:-1]:
         a = F[work.activation](a @ W + b)
     W, b = layers[-1]
-    z = a @ W + b
+    z = (a @ W + b).astype(jnp.float32)  # layers may be of bfloat16
     if work.loss == "squared_error":
         return 0.5 * jnp.sum((F[work.output](z) - y) ** 2) / len(x)
     return jnp.mean(jax.nn.logsumexp(z, axis=1) - jnp.take_along_axis(z, y[:, None], axis=1)[:, 0])
@@ -49,16 +49,19 @@ def adam(work: Work, layers: Any, state: Any, gradients: Any) -> tuple[Any, Any]
     return layers, (t, m, v)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def run_epoch(work: Work, trained: Any, X: Any, y: Any, order: Any) -> tuple[Any, Any]:
-    """An epoch, compiled; the parameters' memory is given away."""
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def run_epoch(work: Work, dtype: str, trained: Any, X: Any, y: Any, order: Any) -> tuple[Any, Any]:
+    """An epoch, compiled, that computes in `dtype`; the parameters' memory is given away."""
     update = adam if work.optimizer == "adam" else sgd
+
+    def loss_of(layers: Any, x: Any, t: Any) -> Any:
+        return mean_loss(work, jax.tree.map(lambda p: p.astype(dtype), layers), x, t)
 
     def step(trained: Any, rows: Any) -> tuple[Any, Any]:
         layers, state = trained
         # a permutation is within bounds: XLA need not clamp it
         x, t = (array.at[rows].get(mode="promise_in_bounds") for array in (X, y))
-        loss, gradients = jax.value_and_grad(partial(mean_loss, work))(layers, x, t)
+        loss, gradients = jax.value_and_grad(loss_of)(layers, x, t)
         return update(work, layers, state, gradients), loss
 
     trained, losses = lax.scan(step, trained, order.reshape(-1, work.batch))
@@ -67,15 +70,16 @@ def run_epoch(work: Work, trained: Any, X: Any, y: Any, order: Any) -> tuple[Any
 
 class Scan:
     """Faster in trials than a Python loop over jitted steps; unrolling the scan, or fetching the epoch's rows at
-    once before it, gained nothing or lost."""
+    once before it, gained nothing or lost. It computes in `dtype`, with parameters of float32."""
 
     shuffles = False
     compiles_epochs = True
+    dtype = "float32"
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
         self.work = work
         targets = work.targets(y)
-        self.X = jax.device_put(X)
+        self.X = jnp.array(X, self.dtype)
         self.y = jax.device_put(targets.astype("int32") if targets.ndim == 1 else targets)
         layers = [(jnp.array(W), jnp.array(b)) for W, b in zip(start.weights, start.biases, strict=True)]
         zeros = jax.tree.map(jnp.zeros_like, layers)
@@ -89,7 +93,8 @@ class Scan:
 
     def epoch(self, order: Any) -> float:
         """One pass over the rows in this order."""
-        self.trained, loss = run_epoch(self.work, self.trained, self.X, self.y, order.astype("int32"))
+        order = order.astype("int32")
+        self.trained, loss = run_epoch(self.work, self.dtype, self.trained, self.X, self.y, order)
         return float(loss)
 
     def versions(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Schuss: its trainer, with the plan that it chooses or one that is named."""
+"""Schuss: its trainer, with the plan that it chooses for the CPU, or one that is named, of the CPU or of a GPU."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from importlib.metadata import version
 from typing import Any
 
 import schuss
+from schuss import cuda
+from schuss.cuda.peak import measure_peak
 from schuss.epochs import Trainer
 from schuss.optimizers import Optimizer
-from schuss.plan import allowed_threads
+from schuss.plan import GPU_KERNELS, allowed_threads
 from schuss.study.work import Work
 
 __all__ = ["Schuss"]
@@ -26,11 +28,13 @@ class Schuss:
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network, plan: str = "auto") -> None:
         optimizer = Optimizer(work.optimizer, momentum=work.momentum)
         chosen = start.plan_for(
-            work.batch, plan, allowed_threads(), rows=work.rows, epochs=_EPOCHS, formula=optimizer.formula
-        )
+            work.batch, plan, allowed_threads(), rows=work.rows, epochs=_EPOCHS, formula=optimizer.formula,
+            device=None if plan in GPU_KERNELS else "cpu",
+        )  # fmt: skip
         self.threads = chosen.threads
         self.X, self.y = start.pair(X, y)
         self.trainer = Trainer(start, optimizer, work.rate, work.batch, chosen, lambda _: self.order)
+        self.held = self.trainer.hold((self.X, self.y))
 
     @property
     def plan(self) -> str:
@@ -48,6 +52,12 @@ class Schuss:
         self.trainer.epoch(self.X, self.y)
         return self.trainer.network.history["loss"][-1]
 
+    def peak(self, seconds: float) -> float:
+        """FLOP/s of a GPU's fused multiply-adds in registers."""
+        return measure_peak(cuda.device(self.trainer.plan.device), seconds)
+
     def versions(self) -> dict[str, str]:
-        """Of what computes."""
-        return {"schuss": version("schuss")}
+        """Of what computes, and the name of a GPU."""
+        plan = self.trainer.plan
+        gpu = {"gpu": cuda.device(plan.device).name} if plan.on_gpu else {}
+        return {"schuss": version("schuss"), **gpu}

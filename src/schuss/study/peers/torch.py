@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -43,15 +45,28 @@ def mean_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 class Loop:
-    """Rows are fetched by a permutation; losses stay tensors until the epoch ends."""
+    """Rows are fetched by a permutation; losses stay tensors until the epoch ends.
+
+    `device` has the data and the model, and `forward_in` is the context of forward passes: benchmarks/gpu_torch.py has
+    others.
+    """
 
     shuffles = False
     compiles_epochs = False
+    device = "cpu"
 
     def __init__(self, work: Work, X: Any, y: Any, start: schuss.Network) -> None:
-        self.work, self.X, self.y = work, torch.from_numpy(X), torch.from_numpy(work.targets(y))
-        self.model = sequential(start)
+        self.work, self.X, self.y = work, self.placed(X), self.placed(work.targets(y))
+        self.model = sequential(start).to(self.device)
         self.threads = torch.get_num_threads()
+
+    def placed(self, array: Any) -> torch.Tensor:
+        """The array as a tensor on the device."""
+        return torch.from_numpy(array).to(self.device)
+
+    def forward_in(self) -> AbstractContextManager[Any]:
+        """What forward passes run in."""
+        return nullcontext()
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
         """Train on these rows; their mean loss before it."""
@@ -59,7 +74,7 @@ class Loop:
 
     def epoch(self, order: Any) -> float:
         """One pass over the rows in this order."""
-        losses = [self.step(rows) for rows in torch.from_numpy(order).split(self.work.batch)]
+        losses = [self.step(rows) for rows in self.placed(order).split(self.work.batch)]
         return float(torch.stack(losses).mean())
 
     def versions(self) -> dict[str, str]:
@@ -81,7 +96,8 @@ class Eager(Loop):
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
         """Train on these rows; their mean loss before it."""
-        loss = mean_loss(self.model(self.X.index_select(0, rows)), self.y.index_select(0, rows))
+        with self.forward_in():
+            loss = mean_loss(self.model(self.X.index_select(0, rows)), self.y.index_select(0, rows))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -101,15 +117,24 @@ class Compiled(Loop):
         torch.compiler.reset()  # the number of shapes that one process may compile is limited
         parameters = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         update = self.adam(parameters) if work.optimizer == "adam" else self.sgd(parameters)
-        model, examples, targets = self.model, self.X, self.y
-        gradient = grad_and_value(lambda p, x, t: mean_loss(functional_call(model, p, (x,)), t))
+        model, examples, targets, forward_in = self.model, self.X, self.y, self.forward_in
+
+        def loss_of(p: Tensors, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            with forward_in():
+                return mean_loss(functional_call(model, p, (x,)), t)
+
+        gradient = grad_and_value(loss_of)
 
         def step(rows: torch.Tensor) -> torch.Tensor:
             gradients, loss = gradient(parameters, examples[rows], targets[rows])
             update(parameters, gradients)
             return loss
 
-        self.compiled = torch.compile(step, dynamic=False, fullgraph=True, options={"cpp_wrapper": True})
+        self.parameters, self.compiled = parameters, self.compile(step)
+
+    def compile(self, step: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        """One graph of the whole step."""
+        return torch.compile(step, dynamic=False, fullgraph=True, options={"cpp_wrapper": True})
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
         """Train on these rows; their mean loss before it."""
@@ -133,7 +158,7 @@ class Compiled(Loop):
         """torch.optim.Adam's formula; the step's number is a tensor so that it is not compiled in."""
         m = {name: torch.zeros_like(p) for name, p in parameters.items()}
         v = {name: torch.zeros_like(p) for name, p in parameters.items()}
-        t, rate = torch.zeros(()), self.work.rate
+        t, rate = torch.zeros((), device=self.device), self.work.rate
 
         def update(parameters: Tensors, gradients: Tensors) -> None:
             t.add_(1)
