@@ -101,8 +101,8 @@ def test_dropout_leaves_units_out_and_scales_the_others(desk, rng):
 # --- Outputs ----------------------------------------------------------------------------------------
 
 
-def head_case(desk, rng, examples, inputs, outputs, *, learn=True, weights=None):
-    """Runs `head` with the log loss of softmax; what it wrote, and what it ought to have."""
+def head_case(desk, rng, examples, inputs, outputs, *, kernel="head", learn=True, weights=None):
+    """Runs `head`, or `head_tall`, with the log loss of softmax; what it wrote, and what it ought to have."""
     capacity, precision = examples + 3, desk.precision
     A = exact(rng.uniform(-0.9, 0.9, (examples, inputs)), precision)
     W, b = (
@@ -126,7 +126,7 @@ def head_case(desk, rng, examples, inputs, outputs, *, learn=True, weights=None)
         y_stride=stride(outputs), below_stride=stride(inputs), capacity=capacity,
         **{name: rows[name] for name in written},
     )  # fmt: skip
-    desk.launch("head", arguments, grid=(-(-capacity // desk.module.kernel("head").rows), 1))
+    desk.launch(kernel, arguments, grid=(-(-capacity // desk.module.kernel(kernel).rows), 1))
     probabilities = np.array([F["softmax"](z) for z in A @ W + b])
     D = (probabilities - Y) * (weights / weights.sum())[:, None]
     wanted = {
@@ -142,11 +142,13 @@ def head_case(desk, rng, examples, inputs, outputs, *, learn=True, weights=None)
     return got, wanted
 
 
+@pytest.mark.parametrize("kernel", ["head", "head_tall"])
 @pytest.mark.parametrize(
-    ("examples", "inputs", "outputs"), [(1, 1, 2), (7, 37, 10), (4, 300, 16), (5, 129, 3)]
+    ("examples", "inputs", "outputs"), [(1, 1, 2), (7, 37, 10), (4, 300, 16), (35, 129, 3)]
 )
-def test_head(desk, precision, rng, examples, inputs, outputs):
-    got, wanted = head_case(desk, rng, examples, inputs, outputs, weights=rng.uniform(0.5, 2, examples))
+def test_head(desk, precision, rng, kernel, examples, inputs, outputs):
+    weights = rng.uniform(0.5, 2, examples)
+    got, wanted = head_case(desk, rng, examples, inputs, outputs, kernel=kernel, weights=weights)
     for name, values in got.items():
         bound = (inputs + 40) * ROUNDOFF[precision] * np.sqrt(inputs)
         close(values, wanted[name], 4 * bound + stored(wanted[name], precision))

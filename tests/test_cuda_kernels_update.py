@@ -39,7 +39,7 @@ def test_weights(desk, precision, rng, size, keep):
         for W, entry in zip(layers.W, layers.table, strict=True):
             entry.gradient = desk.rows(W, wide=True)
         layers.address = desk.put(np.frombuffer(bytes(layers.table), np.uint8))
-    arguments = layers.arguments(at, keep_gradient=int(keep is not None), add_to_gradient=int(keep == "add"))
+    arguments = layers.arguments(at, keep_gradient=int(keep is not None), go_on=int(keep == "add"))
     desk.launch(f"weights_{size}", arguments, grid=(layers.blocks, 1))
     gradients, bounds = layers.gradients()
     written = layers.read([entry.gradient for entry in layers.table])

@@ -23,14 +23,14 @@ from .losses import Loss, as_loss
 from .optimizers import Optimizer
 from .plan import KERNELS, Plan, n_parameters
 
-__all__ = ["CpuEngine", "Engine", "Moment", "chosen_isa", "make_engine"]
+__all__ = ["CpuEngine", "Engine", "Remembered", "chosen_isa", "make_engine"]
 
 Array = NDArray[Any]
 #: A matrix of float32, float64 or uint8 with contiguous rows, a scipy.sparse one of compressed rows (CSR), or a
 #: DeviceArray, which only the engine of its GPU reads.
 Examples = Any
 #: Of which parameters are remembered: before the present epoch, and when validation was at its best.
-Moment = Literal["epoch", "best"]
+Remembered = Literal["epoch", "best"]
 
 
 class Engine(Protocol):
@@ -54,7 +54,7 @@ class Engine(Protocol):
     def store(self, out: Array) -> None:
         """Write the flat parameters."""
 
-    def fetch(self, moment: Moment | None = None) -> Array:
+    def fetch(self, moment: Remembered | None = None) -> Array:
         """The flat parameters, the present or the remembered ones. Nobody may write to them: the next call may give
         the same array where nothing has changed. It leaves those given before as they are."""
 
@@ -75,10 +75,10 @@ class Engine(Protocol):
     @steps_taken.setter
     def steps_taken(self, steps: int) -> None: ...
 
-    def remember(self, moment: Moment = "epoch") -> None:
+    def remember(self, moment: Remembered = "epoch") -> None:
         """Keep the present parameters, where the engine has them, for :meth:`recall` and :meth:`fetch`."""
 
-    def recall(self, moment: Moment = "epoch") -> None:
+    def recall(self, moment: Remembered = "epoch") -> None:
         """Take over the parameters remembered last for this moment."""
 
     def parameters_finite(self) -> bool:
@@ -305,7 +305,7 @@ class CpuEngine(Engine):
         self._core.set_input(scale, shift)
         self._length = n_parameters(layer_sizes)
         self._latest: Array | None = None  # the present parameters, where they have been fetched
-        self._remembered: dict[Moment, Array] = {}
+        self._remembered: dict[Remembered, Array] = {}
 
     def _blas(self) -> AbstractContextManager[None]:
         return nullcontext() if self._blas_threads is None else blas.limit_threads(self._blas_threads)
@@ -321,7 +321,7 @@ class CpuEngine(Engine):
     def store(self, out: Array) -> None:
         self.store_slot(0, out)
 
-    def fetch(self, moment: Moment | None = None) -> Array:
+    def fetch(self, moment: Remembered | None = None) -> Array:
         if moment is not None:
             return self._remembered[moment]
         if self._latest is None:
@@ -351,10 +351,10 @@ class CpuEngine(Engine):
     def steps_taken(self, steps: int) -> None:
         self._core.steps_taken = steps
 
-    def remember(self, moment: Moment = "epoch") -> None:
+    def remember(self, moment: Remembered = "epoch") -> None:
         self._remembered[moment] = self.fetch()
 
-    def recall(self, moment: Moment = "epoch") -> None:
+    def recall(self, moment: Remembered = "epoch") -> None:
         self.load(self._remembered[moment])
 
     def parameters_finite(self) -> bool:

@@ -196,7 +196,7 @@ class Layers:
             A = exact(rng.standard_normal((examples, inputs)), desk.precision)
             D = exact(rng.standard_normal((examples, outputs)), desk.precision)
             W = exact(rng.standard_normal((inputs + 1, outputs)), desk.precision)
-            entry, wide, width = self.table[layer], desk.wide.itemsize, stride(outputs)
+            entry, width = self.table[layer], stride(outputs)
             across = -(-outputs // kernel.columns)
             tiles = across * -(-inputs // kernel.rows)
             entry.a = desk.rows(A, self.capacity) if layer else desk.halves(A, self.capacity)
@@ -208,7 +208,7 @@ class Layers:
             entry.penalties = desk.room(-(-inputs // 64) * -(-outputs // 8), 1, np.float64)
             kept = [desk.rows(W if slot == 0 else 0 * W, wide=True) for slot in range(slots)]
             for slot, address in enumerate(kept):
-                entry.w[slot], entry.bias[slot] = address, address + inputs * width * wide
+                entry.w[slot] = address
             if parts > 1:
                 entry.partial = desk.room(
                     tiles * parts, kernel.rows * kernel.columns + kernel.threads, desk.wide

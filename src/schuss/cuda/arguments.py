@@ -59,7 +59,7 @@ class GatherArguments(ctypes.Structure):
 class ProductArguments(ctypes.Structure):
     _fields_ = _fields(
         at="at", p="a w bias out slope activated partial tickets", q="a_half", k="seed", d="keep_scale", u="threshold",
-        i="activation plain columns depth a_stride w_stride out_stride capacity",
+        i="activation plain columns depth a_stride w_stride out_stride",
     )  # fmt: skip
 
 
@@ -87,7 +87,6 @@ class LayerArguments(ctypes.Structure):
     _fields_ = [
         *_fields(p="a delta"),
         ("w", _pointer * 3),
-        ("bias", _pointer * 3),
         *_fields(
             p="copy gradient partial tickets squares penalties", q="a_half",
             i="inputs outputs stride a_stride parts tiles_across first_block first_row",
@@ -98,7 +97,7 @@ class LayerArguments(ctypes.Structure):
 class UpdateArguments(ctypes.Structure):
     _fields_ = _fields(
         at="at", p="layers squares norm", d="momentum beta2 epsilon clip_norm", q="rows",
-        i="n_layers optimizer keep_gradient add_to_gradient",
+        i="n_layers optimizer keep_gradient go_on",
     )  # fmt: skip
 
 

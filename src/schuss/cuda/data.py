@@ -20,9 +20,11 @@ __all__ = ["Chunk", "Feed"]
 
 Array = NDArray[Any]
 
-#: Share of the free memory that examples may take, and bytes of a chunk where they do not fit.
+#: Share of the free memory that examples may take, and most bytes of a chunk, of which there are two, where they do
+#: not fit.
 _SHARE = 0.8
 _CHUNK = 256 << 20
+_EDGES = 1024  # for where each array of a chunk begins
 
 
 @dataclass
@@ -109,6 +111,7 @@ class Feed:
         self, X: Any, y: Array | None, weights: Array | None, order: Array | None, batch_size: int
     ) -> Iterator[Chunk]:
         """All minibatches of `order` (None: of the rows as they lie), in chunks of whole minibatches."""
+        self.done()  # an earlier call may have been interrupted
         rows = X.shape[0] if order is None else len(order)
         n_steps = -(-rows // batch_size)
         source = self._whole(X, y, weights)
@@ -117,8 +120,9 @@ class Feed:
                 source.order = self._upload_order(order)
             yield Chunk(0, n_steps, source)
             return
-        together = max(1, _CHUNK // (batch_size * _row_bytes(X, y, weights)))
-        self._make_slots(together * batch_size * _row_bytes(X, y, weights))
+        step = batch_size * _row_bytes(X, y, weights)
+        together = max(1, min(n_steps, self._slot_bytes() // step))
+        self._make_slots(together * step)
         for number, begin in enumerate(range(0, n_steps, together)):
             end = min(begin + together, n_steps)
             first, last = begin * batch_size, min(end * batch_size, rows)
@@ -138,7 +142,8 @@ class Feed:
                         f"targets and weights of {needed:,} bytes do not fit beside X on the device"
                     )
                 return None
-            held.source = self._place(X, y, weights, held.buffers)
+            buffers: list[Buffer] = []
+            held.source, held.buffers = self._place(X, y, weights, buffers), buffers
             self._present = held
         return Source.from_buffer_copy(held.source)
 
@@ -185,8 +190,13 @@ class Feed:
         self._device.write(self._order.address, order)
         return self._order.address
 
+    def _slot_bytes(self) -> int:
+        """What a slot may take; what those that are there have, at least."""
+        free = int(_SHARE * self._device.free_memory()) // 2
+        return max(min(_CHUNK, free), self._slots[0].host.nbytes - _EDGES if self._slots else 0)
+
     def _make_slots(self, nbytes: int) -> None:
-        nbytes += 1024  # for where each array begins
+        nbytes += _EDGES
         if not self._slots or self._slots[0].host.nbytes < nbytes:
             self._slots = []
             self._slots = [_Slot(self._device, nbytes) for _ in range(2)]
@@ -196,16 +206,9 @@ class Feed:
         begin, end, first = place
         slot.begin()
         X, y, weights = arrays
-        source = Source(x_stride=X.shape[1], base=first, element=ELEMENTS[X.dtype.name], scale=1.0, shift=0.0)
-        if isinstance(X, np.ndarray):
-            source.scale, source.shift = self._scale, self._shift
-        for name, array in (
-            ("x", X),
-            ("weights", weights),
-            ("targets" if y is None or y.ndim == 2 else "labels", y),
-        ):
-            if array is None:
-                continue
+        source = self._source(X)
+        source.base = first
+        for name, array in [("x", X), *_others(y, weights)]:
             part = _dense(array[chosen])
             here, there = slot.place(part.shape, part.dtype)
             here[...] = part

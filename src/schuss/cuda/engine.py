@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DeviceError
 from ..losses import Loss, as_loss
 from ..optimizers import Optimizer
 from ..plan import Plan, flops_per_example
@@ -29,9 +30,11 @@ __all__ = ["CudaEngine"]
 Array = NDArray[Any]
 
 _PROGRAMS = {"cuda": "step.cu", "cuda-naive": "naive.cu"}
-#: Steps of one graph at most, and operations: a graph that has begun cannot be stopped, and Ctrl-C is heard between
-#: two of them. Graphs that are queued before the first is waited for.
-_STEPS, _OPERATIONS, _QUEUED = 32, 1e11, 3
+#: Steps of one graph at most.
+_STEPS = 32
+#: Operations of one graph at most, and in float64, and graphs that are queued before the first is waited for: what is
+#: queued cannot be stopped, and Ctrl-C has to wait for it.
+_OPERATIONS, _QUEUED = (1e11, 1e10), 3
 #: Rows of a block in passes without learning, and of a gradient.
 _PASS_ROWS, _GRADIENT_ROWS = 4096, 8192
 
@@ -198,36 +201,39 @@ class CudaEngine(DeviceParameters):
                 chunk.used(self.device.mark())
         finally:
             self._latest = None
-            state, losses = self._finish(control, len(rates)) if began else (State(), np.empty(0))
+            if began:
+                state, losses, interruption = self._finish(control, len(rates))
+                done = state.stopped - 1 if state.stopped else state.step
+                self.steps_taken += int(np.count_nonzero(numbers["total"][:done]))
+                self._penalties_known = self._penalties_known and not state.stopped
             self._feed.done()
-            done = state.stopped - 1 if state.stopped else state.step
-            self.steps_taken += int(np.count_nonzero(numbers["total"][:done]))
+        if interruption is not None:
+            raise interruption
         if state.stopped:
             losses = losses[: state.stopped]
         return losses, bool(np.isfinite(losses).all())
 
-    def _finish(self, control: Control, steps: int) -> tuple[State, Array]:
-        """Wait for what is queued, whatever interrupts: its memory is in use until then."""
-        interrupted: KeyboardInterrupt | None = None
+    def _finish(self, control: Control, steps: int) -> tuple[State, Array, BaseException | None]:
+        """Wait for what is queued, whatever interrupts: its memory is in use, and the steps that it takes count."""
+        interruption: BaseException | None = None
         while True:
             try:
-                report = control.end(steps)
-                break
-            except KeyboardInterrupt as error:
-                interrupted = error
-        if interrupted is not None:
-            raise interrupted
-        return report
+                return *control.end(steps), interruption
+            except DeviceError:
+                raise
+            except BaseException as error:  # Ctrl-C, or whatever else a signal's handler raises
+                interruption = error
 
     def _queue_chunk(self, memory: Memory, control: Control, chunk: Chunk, graphs: deque[Any]) -> None:
         if self._nodes.alpha > 0 and not self._penalties_known:
-            self.device.launch(self._nodes.penalties(memory, control.moment(0)))
+            self.device.launch(self._nodes.penalties(memory, control.moment(-1)))
             self._penalties_known = True
         self.device.launch(self._nodes.gather(memory, control.moment(0), control.source))
-        together = self._steps_together(memory.capacity)
+        steps = self._steps_together(memory.capacity)
         left = chunk.end - chunk.begin
         while left > 0:
-            steps = together if left >= together else 1
+            while steps > left:
+                steps //= 2
             self._graph(memory, control, steps).launch()
             graphs.append(self.device.mark())
             if len(graphs) > _QUEUED:
@@ -236,7 +242,8 @@ class CudaEngine(DeviceParameters):
 
     def _steps_together(self, batch_size: int) -> int:
         operations = batch_size * flops_per_example(self._settings.layer_sizes)
-        return int(min(_STEPS, max(1, _OPERATIONS // operations)))
+        most = _OPERATIONS[self._settings.precision == "float64"]
+        return int(min(_STEPS, max(1, most // operations)))
 
     def _graph(self, memory: Memory, control: Control, steps: int) -> Graph:
         if steps not in self._graphs:
@@ -317,7 +324,7 @@ class CudaEngine(DeviceParameters):
             ]:  # fmt: skip
                 self.device.launch(node)
             self._forget_losses(control)
-            self.device.launch(make.weights(memory, at, keep=True, add=first > 0))
+            self.device.launch(make.weights(memory, at, keep=True, go_on=first > 0))
             self.device.read(losses[first : first + count], memory.buffers["losses"].address)
         padded = np.empty(self._layout.size, self.dtype)
         self.device.read(padded, memory.buffers["gradient"].address)

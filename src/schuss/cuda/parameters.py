@@ -14,7 +14,7 @@ from .layout import Layout, to_bfloat16
 __all__ = ["DeviceParameters"]
 
 Array = NDArray[Any]
-Moment = Literal["epoch", "best"]
+Remembered = Literal["epoch", "best"]
 
 
 class DeviceParameters:
@@ -38,7 +38,7 @@ class DeviceParameters:
         self._layout = Layout(layer_sizes)
         self._slots = [self._zeros(self._layout.size * self.dtype.itemsize) for _ in range(slots)]
         self._copy = self._zeros(self._layout.size * 2) if copied else None
-        self._remembered: dict[Moment, list[Buffer]] = {}
+        self._remembered: dict[Remembered, list[Buffer]] = {}
         self._latest: Array | None = None  # the present parameters, where they have been fetched
 
     def _zeros(self, nbytes: int) -> Buffer:
@@ -87,7 +87,7 @@ class DeviceParameters:
         self.device.read(padded, self._slots[slot].address)
         self._layout.unpad(padded, out)
 
-    def fetch(self, moment: Moment | None = None) -> Array:
+    def fetch(self, moment: Remembered | None = None) -> Array:
         """The flat parameters, the present or the remembered ones; nobody may write to them."""
         if moment is None and self._latest is not None:
             return self._latest
@@ -104,14 +104,14 @@ class DeviceParameters:
         """What an update changes of the parameters: they, and the copy that the products read."""
         return [self._slots[0]] if self._copy is None else [self._slots[0], self._copy]
 
-    def remember(self, moment: Moment = "epoch") -> None:
+    def remember(self, moment: Remembered = "epoch") -> None:
         """Keep a copy of the parameters on the device."""
         if moment not in self._remembered:
             self._remembered[moment] = [self.device.allocate(buffer.nbytes) for buffer in self._moving()]
         for buffer, to in zip(self._moving(), self._remembered[moment], strict=True):
             self.device.copy(to.address, buffer.address, buffer.nbytes)
 
-    def recall(self, moment: Moment = "epoch") -> None:
+    def recall(self, moment: Remembered = "epoch") -> None:
         """Take over the parameters remembered last for this moment."""
         for buffer, from_ in zip(self._moving(), self._remembered[moment], strict=True):
             self.device.copy(buffer.address, from_.address, buffer.nbytes)

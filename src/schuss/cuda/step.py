@@ -24,6 +24,9 @@ from .tiling import parts, shape, tiles
 
 __all__ = ["Memory", "StepNodes"]
 
+#: Examples from which a block of the head takes 16 rows, which share what it fetches, instead of 2.
+_TALL = 1024
+
 
 def _n_squares(inputs: int, outputs: int) -> int:
     """Parts of one layer's ||W||^2: 64 inputs by 8 outputs each, as the CPU takes them."""
@@ -40,10 +43,6 @@ class Memory:
     def __getitem__(self, name: str) -> int | None:
         buffer = self.buffers.get(name)
         return None if buffer is None else buffer.address
-
-    @property
-    def nbytes(self) -> int:
-        return sum(buffer.nbytes for buffer in self.buffers.values())
 
 
 class StepNodes:
@@ -169,10 +168,9 @@ class StepNodes:
         penalty = self.n_penalties  # of the last layer first, as the CPU adds them
         for index, (entry, offset) in enumerate(zip(table, self.layout.offsets, strict=True)):
             inputs, outputs, layer = sizes[index], sizes[index + 1], index + 1
-            bias = offset + inputs * stride(outputs)
             entry.a, entry.delta = memory[f"a{index}"], memory[f"delta{layer}"]
             for slot, address in enumerate(self._parameters):
-                entry.w[slot], entry.bias[slot] = address + offset * self._wide, address + bias * self._wide
+                entry.w[slot] = address + offset * self._wide
             entry.copy = None if self._copy is None else self._copy + offset * self._narrow
             if "gradient" in memory.buffers:
                 entry.gradient = memory.buffers["gradient"].address + offset * self._wide
@@ -224,8 +222,7 @@ class StepNodes:
         arguments = args.ProductArguments(
             at=at, w=weights, partial=memory["partial"], tickets=memory["tickets"], columns=columns, depth=depth,
             a_stride=stride(sizes[read]), w_stride=stride(sizes[layer]), out_stride=stride(columns),
-            a_half=memory.capacity * stride(sizes[0]) if name == "forward" and read == 0 else 0,
-            capacity=memory.capacity, **rest,
+            a_half=memory.capacity * stride(sizes[0]) if name == "forward" and read == 0 else 0, **rest,
         )  # fmt: skip
         return Node(kernel, (blocks, n_parts), arguments)
 
@@ -278,7 +275,8 @@ class StepNodes:
                     args.OutputArguments(z=memory["out"], **shared),
                 )
             ]
-        kernel, hidden = self.module.kernel("head"), n.layers - 1
+        tall = memory.capacity >= _TALL
+        kernel, hidden = self.module.kernel("head_tall" if tall else "head"), n.layers - 1
         offset = self.layout.offsets[-1] * self._wide
         below: dict[str, Any] = {}
         if hidden > 0 and learn:
@@ -308,8 +306,9 @@ class StepNodes:
 
     @property
     def losses_decide(self) -> bool:
-        """Whether a mean loss can be infinite although no example's loss is: the update must wait for it then."""
-        return self.alpha > 0 or self._wide == 8
+        """Whether a mean loss can be infinite although no example's loss and no part of ||W||^2 is, which stop a step
+        themselves: the update must wait for it then."""
+        return self._wide == 8
 
     def losses(self, memory: Memory, at: args.Moment, out: int) -> Node:
         """The step's mean loss."""
@@ -327,10 +326,11 @@ class StepNodes:
             optimizer=self._formula, **rest,
         )  # fmt: skip
 
-    def weights(self, memory: Memory, at: args.Moment, *, keep: bool = False, add: bool = False) -> Node:
-        """All layers' weight gradients: applied in place, or kept in memory, on top of what is there with `add`."""
+    def weights(self, memory: Memory, at: args.Moment, *, keep: bool = False, go_on: bool = False) -> Node:
+        """All layers' weight gradients: applied in place, or kept in memory; with `go_on` the sums begin with
+        those that are there."""
         kernel, blocks, n_parts = self._weights_grid(memory.capacity)
-        arguments = self._update(memory, at, keep_gradient=int(keep), add_to_gradient=int(add))
+        arguments = self._update(memory, at, keep_gradient=int(keep), go_on=int(go_on))
         return Node(kernel, (blocks * n_parts, 1), arguments)
 
     def apply(self, memory: Memory, at: args.Moment, *, clip: bool) -> Node:
@@ -350,7 +350,7 @@ class StepNodes:
         ]
 
     def penalties(self, memory: Memory, at: args.Moment) -> Node:
-        """Parts of ||W||^2, for the loss with alpha."""
+        """Parts of ||W||^2 after the update of this moment, for the next loss with alpha."""
         kernel = self.module.kernel("penalties")
         blocks = sum(tiles(*result, kernel) for result in self._weights_results())
         return Node(kernel, (blocks, 1), self._update(memory, at))

@@ -33,9 +33,10 @@ struct Moment {
   SCHUSS_DEVICE long long number() const { return state->step + ahead; }
   SCHUSS_DEVICE const StepNumbers& step() const { return steps[number()]; }
   SCHUSS_DEVICE int half() const { return static_cast<int>(number() & 1); }  // of what two steps use in turns
-  // Blocks of one node may set it while others of that node read it: none of them takes what it finds for its own step.
+  // 1 + the number of a step that is not to be taken. Blocks of one node may set it while others of that node read it:
+  // none of them takes what it finds for its own step.
   SCHUSS_DEVICE long long stopped() const { return *static_cast<const volatile long long*>(&state->stopped); }
-  SCHUSS_DEVICE void stop() const { *static_cast<volatile long long*>(&state->stopped) = number() + 1; }
+  SCHUSS_DEVICE void stop(long long step) const { *static_cast<volatile long long*>(&state->stopped) = step + 1; }
 
   // Beyond the data, or after a step whose loss was not finite.
   SCHUSS_DEVICE bool over() const {
@@ -90,7 +91,6 @@ struct ProductArguments {
   int plain;           // 1: z itself, in T, of a wide output layer
   int columns, depth;  // of the result, of the sums
   int a_stride, w_stride, out_stride;
-  int capacity;
 };
 
 // Head of a network with up to 16 outputs: product, output activation, loss, and the deltas of the last two layers.
@@ -141,8 +141,7 @@ struct LossesArguments {
 struct LayerArguments {
   const void* a;      // S (examples, inputs)
   const void* delta;  // S (examples, outputs)
-  void* w[3];         // T (inputs, stride): weights, then the optimizer's state
-  void* bias[3];      // T (stride)
+  void* w[3];         // T (inputs + 1, stride): weights with the bias as the last row, then the optimizer's state
   void* copy;         // S: the weights as the products read them, where S is not T
   void* gradient;     // T (inputs, stride), then a row for the bias: where the gradient itself is asked for
   void* partial;
@@ -163,8 +162,8 @@ struct UpdateArguments {
   double momentum, beta2, epsilon, clip_norm;
   long long rows;  // in all layers, biases as a row each
   int n_layers, optimizer;
-  int keep_gradient;    // 1: write the gradient and leave the parameters
-  int add_to_gradient;  // 1: on top of what is there
+  int keep_gradient;  // 1: write the gradient and leave the parameters
+  int go_on;          // 1: with sums that begin with what is there
 };
 
 struct AdvanceArguments {

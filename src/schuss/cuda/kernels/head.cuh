@@ -25,7 +25,7 @@ SCHUSS_DEVICE void finish_outputs(const Arguments& p, int row, HalfWarp z, HalfW
   if (!present || HalfWarp::lane() > 0) return;
   p.losses[p.at.half() * p.capacity + row] = own;
   const double weighted = weight > 0 ? weight * own : 0;  // not 0 times infinity
-  if (!finite(weighted)) p.at.stop();
+  if (!finite(weighted)) p.at.stop(p.at.number());
 }
 
 constexpr int kOutputThreads = 256;
@@ -47,9 +47,10 @@ SCHUSS_DEVICE void output_rows_of(const OutputArguments& p) {
 
 // Few outputs. Each of 16 lanes sums one output of a row, one chain of its terms, or with Number::parts several that
 // are added in order; weights and activations pass through shared memory.
-struct Head {
-  static constexpr int rows = 2, outputs = 16, threads = 256, terms = 128, stages = 2;
-  static constexpr int parts = Number::parts;
+template <int rows_>
+struct HeadOf {
+  static constexpr int rows = rows_, outputs = 16, threads = 256, terms = 128, stages = 2;
+  static constexpr int parts = rows * outputs * Number::parts <= threads ? Number::parts : 1;
   static constexpr int chunk = 16 / static_cast<int>(sizeof(S));
   static constexpr int w_size = terms * outputs * static_cast<int>(sizeof(T)),
                        a_size = rows * terms * static_cast<int>(sizeof(S));
@@ -118,22 +119,30 @@ struct Head {
     barrier();
   }
 
-  // delta of the last hidden layer for one row: a chain over the outputs, times f'.
-  SCHUSS_DEVICE static void below(const HeadArguments& p, const Memory& memory, int r, long long row) {
-    const T* d = memory.y(r);
+  // Deltas of the last hidden layer: a chain over the outputs, times f'. The weights serve all rows of the block.
+  SCHUSS_DEVICE static void below(const HeadArguments& p, const Memory& memory, int row0, int n) {
     for (int k = static_cast<int>(threadIdx.x) * 4; k < p.inputs; k += threads * 4) {
-      const long long at = row * p.below_stride + k;
-      const Quad<T> rise =
-          slopes(static_cast<Activation>(p.activation), p.slope ? static_cast<const T*>(p.slope) + at : nullptr,
-                 static_cast<const S*>(p.a) + at);
-      Quad<S> out{};
-      for (int i = 0; i < 4 && k + i < p.inputs; ++i) {
-        const T* w = static_cast<const T*>(p.w) + static_cast<long long>(k + i) * outputs;
-        T sum = 0;
-        for (int c = 0; c < p.outputs; ++c) sum = fma(d[c], w[c], sum);
-        out.value[i] = convert<S>(sum * rise.value[i]);
+      Quad<T> w[4][outputs / 4];
+      SCHUSS_UNROLL
+      for (int i = 0; i < 4; ++i) SCHUSS_UNROLL
+      for (int q = 0; q < outputs / 4; ++q)
+        w[i][q] = k + i < p.inputs ? quad(static_cast<const T*>(p.w) + static_cast<long long>(k + i) * outputs + q * 4)
+                                   : Quad<T>{};
+      SCHUSS_LOOP
+      for (int r = 0; r < n; ++r) {
+        const T* d = memory.y(r);
+        const long long at = static_cast<long long>(row0 + r) * p.below_stride + k;
+        const Known known = read_known(p.slope, p.a, at);
+        T sum[4] = {};
+        SCHUSS_UNROLL
+        for (int c = 0; c < outputs; ++c)
+          if (c < p.outputs) {
+            SCHUSS_UNROLL
+            for (int i = 0; i < 4; ++i) sum[i] = fma(d[c], w[i][c / 4].value[c % 4], sum[i]);
+          }
+        quad(static_cast<S*>(p.below) + at) =
+            deltas(static_cast<Activation>(p.activation), p.slope, known, sum, k, p.inputs);
       }
-      quad(static_cast<S*>(p.below) + at) = out;
     }
   }
 
@@ -146,7 +155,7 @@ struct Head {
     logits(p, memory, row0, examples);
     const int r = thread / outputs, c = thread % outputs;
     const bool present = r < rows && row0 + r < examples;
-    if (thread < 32) {  // a whole warp: `rows` half-warps
+    if (thread < rows * 16) {  // whole warps, a half-warp a row
       const HalfWarp z{present ? p.outputs : 0, memory.z(r)}, y{z.columns, memory.y(r)};
       finish_outputs(p, row0 + r, z, y);
     }
@@ -156,8 +165,11 @@ struct Head {
       if (p.out) static_cast<T*>(p.out)[at] = memory.z(r)[c];
       if (p.delta) static_cast<S*>(p.delta)[at] = convert<S>(memory.y(r)[c]);
     }
-    for (int i = 0; p.below && i < rows && row0 + i < examples; ++i) below(p, memory, i, row0 + i);
+    if (p.below) below(p, memory, row0, rows < examples - row0 ? rows : examples - row0);
   }
 };
+
+using Head = HeadOf<2>;
+using TallHead = HeadOf<16>;  // fetches the weights once for 16 rows
 
 }  // namespace schuss::gpu

@@ -92,10 +92,20 @@ SCHUSS_DEVICE void forward(const ProductArguments& p) {
       [&](const Finished& tile) { finish_forward(p, tile); });
 }
 
-// f' of four units, read off a where the layer keeps no slope.
-SCHUSS_NOINLINE Quad<T> slopes(Activation f, const T* slope, const S* activated) {
-  if (slope) return quad(slope);
-  const Quad<S> a = quad(activated);
+// What f' of four units is known by: the slope where the layer keeps one, else a.
+struct Known {
+  Quad<T> slope;
+  Quad<S> a;
+};
+
+SCHUSS_DEVICE Known read_known(const void* slope, const void* a, long long at) {
+  Known known{};
+  if (slope) known.slope = quad(static_cast<const T*>(slope) + at);
+  else known.a = quad(static_cast<const S*>(a) + at);
+  return known;
+}
+
+SCHUSS_NOINLINE Quad<T> slopes(Activation f, Quad<S> a) {
   Quad<T> out{{1, 1, 1, 1}};
   with_activation(f, [&](auto g) {
     constexpr Activation kind = decltype(g){}();
@@ -105,16 +115,22 @@ SCHUSS_NOINLINE Quad<T> slopes(Activation f, const T* slope, const S* activated)
   return out;
 }
 
+// Four deltas from column `column` on of `columns`: sums times f'.
+SCHUSS_DEVICE Quad<S> deltas(Activation f, bool has_slope, const Known& known, const T (&sum)[4], int column,
+                             int columns) {
+  const Quad<T> rise = has_slope ? known.slope : slopes(f, known.a);
+  Quad<S> out;
+  for (int i = 0; i < 4; ++i) out.value[i] = convert<S>(column + i < columns ? sum[i] * rise.value[i] : T(0));
+  return out;
+}
+
 SCHUSS_NOINLINE void finish_delta(const ProductArguments& p, const Finished& tile) {
-  const auto f = static_cast<Activation>(p.activation);
-  tile.each_quad([&](int row, int column, const T(&sum)[4]) {
-    const long long at = static_cast<long long>(row) * p.out_stride + column;
-    const Quad<T> rise =
-        slopes(f, p.slope ? static_cast<const T*>(p.slope) + at : nullptr, static_cast<const S*>(p.activated) + at);
-    Quad<S> out;
-    for (int i = 0; i < 4; ++i) out.value[i] = convert<S>(column + i < p.columns ? sum[i] * rise.value[i] : T(0));
-    quad(static_cast<S*>(p.out) + at) = out;
-  });
+  const auto place = [&](int row, int column) { return static_cast<long long>(row) * p.out_stride + column; };
+  tile.each_quad([&](int row, int column) { return read_known(p.slope, p.activated, place(row, column)); },
+                 [&](int row, int column, const T(&sum)[4], const Known& known) {
+                   quad(static_cast<S*>(p.out) + place(row, column)) =
+                       deltas(static_cast<Activation>(p.activation), p.slope, known, sum, column, p.columns);
+                 });
 }
 
 // D = (D' W^T) o f'(Z) of one layer, D' the deltas of the layer above and W its weights.

@@ -99,6 +99,10 @@ SCHUSS_DEVICE void gradient_tile(const UpdateArguments& p) {
   const Matrix d{static_cast<const T*>(layer.delta), examples, layer.outputs, layer.stride};
   const bool sums_columns = row == 0 && own_row() == 0;
   T sum = 0, column_sum = 0;
+  if (p.go_on) {  // each sum goes on where it stopped
+    if (row + own_row() < layer.inputs) sum = kept(layer, row + own_row(), column + own_column());
+    if (sums_columns) column_sum = kept(layer, layer.inputs, column + own_column());
+  }
   add_product<true, false>(sum, a, d, row, column, examples, [&](const auto& right) {
     if (sums_columns)
       for (int k = 0; k < kSide; ++k) column_sum += right[k][own_column()];

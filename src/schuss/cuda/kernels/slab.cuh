@@ -31,11 +31,16 @@ struct Operand {
   SCHUSS_DEVICE void load(S* slab, int k) const {
     constexpr int across = columns / chunk;
     const int row0 = along ? first : k, rows_end = along ? limit : terms, column0 = along ? k : first;
-    for (int i = static_cast<int>(threadIdx.x); i < rows * across; i += threads) {
-      const int r = i / across, c = i % across * chunk;
-      const bool valid = row0 + r < rows_end && column0 + c < row_stride;
-      const long long offset = static_cast<long long>(row0 + r) * row_stride + column0 + c;
-      copy_async_16(slab + r * stride + c, from + (valid ? offset : 0), valid);
+    static_assert(rows * across % threads == 0 && threads % across == 0);
+    const int c = static_cast<int>(threadIdx.x) % across * chunk, r0 = static_cast<int>(threadIdx.x) / across;
+    const bool inside = column0 + c < row_stride;
+    const S* line = from + static_cast<long long>(row0 + r0) * row_stride + column0 + c;
+    SCHUSS_UNROLL
+    for (int n = 0; n < rows * across / threads; ++n) {
+      const int r = r0 + n * (threads / across);
+      const bool valid = inside && row0 + r < rows_end;
+      copy_async_16(slab + r * stride + c,
+                    valid ? line + static_cast<long long>(n * (threads / across)) * row_stride : from, valid);
     }
   }
 };

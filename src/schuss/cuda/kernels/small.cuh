@@ -83,7 +83,7 @@ SCHUSS_DEVICE void sum_losses(const LossesArguments& p) {
   if (threadIdx.x > 0) return;
   const double mean = step.total > 0 ? (p.scale * sum + 0.5 * p.alpha * penalty) / step.total : 0.0;
   p.out[number] = mean;
-  if (p.decides && !finite(mean)) p.at.stop();
+  if (p.decides && !finite(mean)) p.at.stop(number);
 }
 
 constexpr int kSquareThreads = 256;
@@ -109,6 +109,7 @@ SCHUSS_DEVICE void weight_squares(const UpdateArguments& p) {
     const T w = static_cast<const T*>(layer.w[0])[static_cast<long long>(k) * layer.stride + column];
     sum += w * w;
   }
+  if (!finite(sum) && p.at.stopped() == 0) p.at.stop(p.at.number() + 1);  // whose loss they are part of
   for (int half = kSquareColumns / 2; half > 0; half /= 2) sum += shuffle_down(sum, half, kSquareColumns);
   const int groups = (layer.outputs + kSquareColumns - 1) / kSquareColumns;
   if (column % kSquareColumns == 0 && column < layer.outputs)
@@ -149,7 +150,7 @@ SCHUSS_DEVICE void gradient_squares(const UpdateArguments& p) {
   if (at.present && HalfWarp::lane() == 0) at.layer->squares[at.row] = static_cast<double>(total);
 }
 
-// Sets the norm to 1 where a weight or a bias, which lie one after the other, is not finite.
+// Sets the norm to 1 where a weight or a bias is not finite.
 SCHUSS_DEVICE void find_infinite_parameter(const UpdateArguments& p) {
   const FlatRow at(p);
   if (!at.present) return;
@@ -204,9 +205,13 @@ SCHUSS_DEVICE void apply_gradient(const UpdateArguments& p) {
   if (p.norm && *p.norm > p.clip_norm) u.scale = static_cast<T>(p.clip_norm / *p.norm);
   const FlatRow at(p);
   if (!at.present) return;
-  for (int j = HalfWarp::lane() * 4; j < at.layer->outputs; j += 16 * 4)
-    update_quad(static_cast<Optimizer>(p.optimizer), at.is_bias() ? u.for_bias() : u, *at.layer,
-                at.is_bias() ? -1 : at.row, j, quad(at.gradient() + j).value);
+  if (at.is_bias()) u = u.for_bias();
+  with_optimizer(p, [&](auto kind) {
+    constexpr Optimizer k = decltype(kind){}();
+    for (int j = HalfWarp::lane() * 4; j < at.layer->outputs; j += 16 * 4)
+      update_parameters<k>(u, *at.layer, at.row, j, quad(at.gradient() + j).value,
+                           read_parameters<k>(*at.layer, at.row, j));
+  });
 }
 
 }  // namespace schuss::gpu

@@ -29,6 +29,9 @@ SCHUSS_WEIGHTS(weights_large, Large)
 
 SCHUSS_KERNEL(gather, GatherArguments, kGatherThreads, 0, 1, 0) { gather_row(p); }
 SCHUSS_KERNEL(head, HeadArguments, Head::threads, Head::shared, Head::rows, Head::outputs) { Head::run(p); }
+SCHUSS_KERNEL(head_tall, HeadArguments, TallHead::threads, TallHead::shared, TallHead::rows, TallHead::outputs) {
+  TallHead::run(p);
+}
 SCHUSS_KERNEL(output, OutputArguments, kOutputThreads, 0, kOutputThreads / 16, 0) { output_rows_of(p); }
 SCHUSS_KERNEL(losses, LossesArguments, kLossesThreads, kLossesThreads * 8, 0, 0) { sum_losses(p); }
 SCHUSS_KERNEL(penalties, UpdateArguments, kSquareThreads, 0, kSquareRows, kSquareThreads) { weight_squares(p); }

@@ -27,15 +27,38 @@ struct Finished {
 
   SCHUSS_DEVICE static constexpr int stride(int columns) { return columns + 4; }
 
-  // work(row, column, four sums) for each row below rows_end and column below columns_end
+  // work(row, column, four sums) for each row below rows_end and column below columns_end.
   template <class Work>
   SCHUSS_DEVICE void each_quad(Work work) const {
+    struct Nothing {};
+    walk<1>([](int, int) { return Nothing{}; },
+            [&](int row, int column, const T(&sum)[4], Nothing) { work(row, column, sum); });
+  }
+
+  // work(row, column, four sums, fetched), where fetched is what fetch(row, column) reads of other memory: for several
+  // rows at once, as many as registers allow, so that they are under way together.
+  template <class Fetch, class Work>
+  SCHUSS_DEVICE void each_quad(Fetch fetch, Work work) const {
+    walk<Number::matrix_units ? 4 : 2>(fetch, work);
+  }
+
+ private:
+  template <int together, class Fetch, class Work>
+  SCHUSS_DEVICE void walk(Fetch fetch, Work work) const {
     const int first = static_cast<int>(threadIdx.x) * 4, c = first % columns, step = threads * 4 / columns;
     if (column0 + c >= columns_end) return;
     const T* out = shared_memory<T>() + c;
     SCHUSS_LOOP
-    for (int r = first / columns; r < rows && row0 + r < rows_end; r += step)
-      work(row0 + r, column0 + c, quad(out + r * stride(columns)).value);
+    for (int r0 = first / columns; r0 < rows; r0 += together * step) {
+      const auto each = [&](auto act) {
+        SCHUSS_UNROLL
+        for (int i = 0; i < together; ++i)
+          if (const int r = r0 + i * step; r < rows && row0 + r < rows_end) act(i, r);
+      };
+      decltype(fetch(0, 0)) fetched[together];
+      each([&](int i, int r) { fetched[i] = fetch(row0 + r, column0 + c); });
+      each([&](int i, int r) { work(row0 + r, column0 + c, quad(out + r * stride(columns)).value, fetched[i]); });
+    }
   }
 };
 
@@ -76,16 +99,23 @@ struct Tile {
   static constexpr int values = Sums::values + 1;  // that a thread hands on as its part: the sums, and one of a column
 
   Sums sums;
-  T column_sum = 0;  // of the column `threadIdx.x` of B, terms ascending
+  T column_sum = 0;  // of the column `threadIdx.x` of B, terms ascending, or in four chains where the order is free
 
-  // The terms of part `part` of `parts`; the column sums too, where asked for.
+  // The terms of part `part` of `parts`, on top of what is there; the column sums too, where asked for.
   SCHUSS_DEVICE void multiply(const A& a, const B& b, int part, int parts, bool sum_columns) {
     const int n = (a.terms + depth - 1) / depth, begin = n * part / parts, end = n * (part + 1) / parts;
+    constexpr int chains = Number::matrix_units ? 4 : 1;
+    T chain[chains] = {column_sum};
     gpu::multiply<Shape::stages, depth>(sums, a, b, begin, end, [&](const S* slab) {
-      if constexpr (!b_along)
-        if (sum_columns && threadIdx.x < columns)
-          for (int k = 0; k < depth; ++k) column_sum += convert<T>(*B::at(slab, static_cast<int>(threadIdx.x), k));
+      if constexpr (!b_along) {
+        if (!sum_columns || threadIdx.x >= columns) return;
+        SCHUSS_UNROLL_8
+        for (int k = 0; k < depth; ++k) chain[k % chains] += convert<T>(*B::at(slab, static_cast<int>(threadIdx.x), k));
+      }
     });
+    column_sum = chain[0];
+    SCHUSS_UNROLL
+    for (int i = 1; i < chains; ++i) column_sum += chain[i];
   }
 
   // Adds the parts in their order; true in the block that arrives last and goes on with the whole sums.

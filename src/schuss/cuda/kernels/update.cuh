@@ -14,36 +14,45 @@ SCHUSS_DEVICE Update<T> update_of(const UpdateArguments& p) {
           static_cast<T>(step.penalty),        static_cast<T>(step.keep)};
 }
 
-template <Optimizer kind>
-SCHUSS_DEVICE void update_quad_by(const Update<T>& u, const LayerArguments& layer, int row, int column,
-                                  const T (&g)[4]) {
-  const bool is_bias = row < 0;
-  const long long at = is_bias ? column : static_cast<long long>(row) * layer.stride + column;
-  T* const* slots = is_bias ? reinterpret_cast<T* const*>(layer.bias) : reinterpret_cast<T* const*>(layer.w);
-  constexpr int states = state_slots(kind);
-  Quad<T> w = quad(slots[0] + at), first{}, second{};
-  if constexpr (states > 0) first = quad(slots[1] + at);
-  if constexpr (states > 1) second = quad(slots[2] + at);
-  for (int i = 0; i < 4; ++i)
-    if (column + i < layer.outputs) update_vector<P1, kind>(u, g[i], w.value[i], first.value[i], second.value[i]);
-  quad(slots[0] + at) = w;
-  if constexpr (states > 0) quad(slots[1] + at) = first;
-  if constexpr (states > 1) quad(slots[2] + at) = second;
-  if (layer.copy && !is_bias) {
-    Quad<S> copy;
-    for (int i = 0; i < 4; ++i) copy.value[i] = convert<S>(w.value[i]);
-    quad(static_cast<S*>(layer.copy) + at) = copy;
+// work(kind as a constant)
+template <class Work>
+SCHUSS_DEVICE void with_optimizer(const UpdateArguments& p, Work work) {
+  switch (static_cast<Optimizer>(p.optimizer)) {
+    case Optimizer::sgd: return work(Constant<Optimizer, Optimizer::sgd>{});
+    case Optimizer::momentum: return work(Constant<Optimizer, Optimizer::momentum>{});
+    case Optimizer::nesterov: return work(Constant<Optimizer, Optimizer::nesterov>{});
+    case Optimizer::adam: return work(Constant<Optimizer, Optimizer::adam>{});
   }
 }
 
-// Weights of `row`, biases where it is -1.
-SCHUSS_DEVICE void update_quad(Optimizer kind, const Update<T>& u, const LayerArguments& layer, int row, int column,
-                               const T (&g)[4]) {
-  switch (kind) {
-    case Optimizer::sgd: return update_quad_by<Optimizer::sgd>(u, layer, row, column, g);
-    case Optimizer::momentum: return update_quad_by<Optimizer::momentum>(u, layer, row, column, g);
-    case Optimizer::nesterov: return update_quad_by<Optimizer::nesterov>(u, layer, row, column, g);
-    case Optimizer::adam: return update_quad_by<Optimizer::adam>(u, layer, row, column, g);
+// Four parameters side by side and the optimizer's state of them.
+struct Parameters {
+  Quad<T> slot[3];
+};
+
+// Weights of `row`; a bias is the row after the last.
+template <Optimizer kind>
+SCHUSS_DEVICE Parameters read_parameters(const LayerArguments& layer, int row, int column) {
+  const long long at = static_cast<long long>(row) * layer.stride + column;
+  Parameters found{};
+  SCHUSS_UNROLL
+  for (int s = 0; s <= state_slots(kind); ++s) found.slot[s] = quad(static_cast<const T*>(layer.w[s]) + at);
+  return found;
+}
+
+template <Optimizer kind>
+SCHUSS_DEVICE void update_parameters(const Update<T>& u, const LayerArguments& layer, int row, int column,
+                                     const T (&g)[4], Parameters found) {
+  auto& [w, first, second] = found.slot;
+  for (int i = 0; i < 4; ++i)
+    if (column + i < layer.outputs) update_vector<P1, kind>(u, g[i], w.value[i], first.value[i], second.value[i]);
+  const long long at = static_cast<long long>(row) * layer.stride + column;
+  SCHUSS_UNROLL
+  for (int s = 0; s <= state_slots(kind); ++s) quad(static_cast<T*>(layer.w[s]) + at) = found.slot[s];
+  if (layer.copy && row < layer.inputs) {
+    Quad<S> copy;
+    for (int i = 0; i < 4; ++i) copy.value[i] = convert<S>(w.value[i]);
+    quad(static_cast<S*>(layer.copy) + at) = copy;
   }
 }
 

@@ -7,20 +7,29 @@
 
 namespace schuss::gpu {
 
-SCHUSS_DEVICE void keep_quad(const UpdateArguments& p, const LayerArguments& layer, int row, int column,
-                             const T (&g)[4]) {
-  Quad<T>& kept = quad(static_cast<T*>(layer.gradient) + static_cast<long long>(row) * layer.stride + column);
-  Quad<T> sum = p.add_to_gradient ? kept : Quad<T>{};
-  for (int i = 0; i < 4; ++i) sum.value[i] = p.add_to_gradient ? sum.value[i] + g[i] : g[i];
-  kept = sum;
+SCHUSS_DEVICE T* gradient_at(const LayerArguments& layer, int row, int column) {
+  return static_cast<T*>(layer.gradient) + static_cast<long long>(row) * layer.stride + column;
+}
+
+// The kept sum of a gradient, on top of which more examples are added.
+SCHUSS_DEVICE T kept(const LayerArguments& layer, int row, int column) {
+  return row <= layer.inputs && column < layer.stride ? *gradient_at(layer, row, column) : T(0);
+}
+
+SCHUSS_DEVICE void keep_quad(const LayerArguments& layer, int row, int column, const T (&g)[4]) {
+  quad(gradient_at(layer, row, column)) = {{g[0], g[1], g[2], g[3]}};
 }
 
 SCHUSS_NOINLINE void finish_weights(const UpdateArguments& p, const LayerArguments& layer, const Finished& tile) {
+  if (p.keep_gradient)
+    return tile.each_quad([&](int row, int column, const T(&g)[4]) { keep_quad(layer, row, column, g); });
   const Update<T> u = update_of(p);
-  const auto kind = static_cast<Optimizer>(p.optimizer);
-  tile.each_quad([&](int row, int column, const T(&g)[4]) {
-    if (p.keep_gradient) keep_quad(p, layer, row, column, g);
-    else update_quad(kind, u, layer, row, column, g);
+  with_optimizer(p, [&](auto kind) {
+    constexpr Optimizer k = decltype(kind){}();
+    tile.each_quad([&](int row, int column) { return read_parameters<k>(layer, row, column); },
+                   [&](int row, int column, const T(&g)[4], const Parameters& found) {
+                     update_parameters<k>(u, layer, row, column, g, found);
+                   });
   });
 }
 
@@ -30,8 +39,12 @@ SCHUSS_NOINLINE void finish_bias(const UpdateArguments& p, const LayerArguments&
   const int c = static_cast<int>(threadIdx.x) * 4;
   if (c >= n || column0 + c >= layer.stride) return;
   const Quad<T> g = quad(line + c);
-  if (p.keep_gradient) keep_quad(p, layer, layer.inputs, column0 + c, g.value);
-  else update_quad(static_cast<Optimizer>(p.optimizer), update_of(p).for_bias(), layer, -1, column0 + c, g.value);
+  if (p.keep_gradient) return keep_quad(layer, layer.inputs, column0 + c, g.value);
+  with_optimizer(p, [&](auto kind) {
+    constexpr Optimizer k = decltype(kind){}();
+    update_parameters<k>(update_of(p).for_bias(), layer, layer.inputs, column0 + c, g.value,
+                         read_parameters<k>(layer, layer.inputs, column0 + c));
+  });
 }
 
 // dW = A^T D, examples ascending; the tiles of the first inputs sum the columns of D for db too. Blocks count through
@@ -51,6 +64,12 @@ SCHUSS_DEVICE void weights(const UpdateArguments& p) {
                             examples};
   const typename Block::B b{static_cast<const S*>(layer.delta), layer.stride, column0, 0, examples};
   Block sums;
+  if (p.go_on && part == 0) {  // the chain of each sum goes on where it stopped
+    sums.sums.each(
+        [&](T& sum, int r, int c, int) { sum = row0 + r < layer.inputs ? kept(layer, row0 + r, column0 + c) : T(0); });
+    if (row0 == 0 && threadIdx.x < Block::columns)
+      sums.column_sum = kept(layer, layer.inputs, column0 + static_cast<int>(threadIdx.x));
+  }
   sums.multiply(a, b, part, layer.parts, row0 == 0);
   if (!sums.join(static_cast<T*>(layer.partial), layer.tickets, tile, part, layer.parts)) return;
   finish_weights(p, layer, sums.finish(row0, layer.inputs, column0, layer.stride));
