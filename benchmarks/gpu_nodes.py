@@ -50,7 +50,7 @@ def account(node: Node, layers: Sequence[LayerArguments], precision: str, batch:
         moved = narrow * (batch * (p.depth + p.columns) + p.depth * p.columns)
         moved += wide * batch * p.columns * (p.slope is not None)
         moved += narrow * batch * p.columns * (p.activated is not None)
-    elif kernel == "head":
+    elif kernel.startswith("head"):
         name = f"{kernel} {p.inputs}-{p.outputs}"
         products = 1 + (p.below is not None)
         flops = 2.0 * products * batch * p.inputs * p.outputs
@@ -140,7 +140,7 @@ def table(batches: Sequence[int] = (128, 4096)) -> str:
             if alike[0].name != "advance":
                 cells = [
                     f"{batch:,}",
-                    re.sub("_(small|medium|large)", "", alike[0].name),
+                    re.sub("_(small|medium|large|tall)", "", alike[0].name),
                     several([of.tile if of.flops else "" for of in alike]),
                     several([of.blocks for of in alike]),
                     f"{alike[0].flops / 1e6:,.0f}",

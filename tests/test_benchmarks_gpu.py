@@ -66,8 +66,11 @@ def test_a_pass_has_many_steps_and_whole_minibatches(gpu_device):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_nodes_count_what_a_step_computes(gpu_device, precision):
-    step = gpu_nodes.Step(WORK, *WORK.data(), OURS, precision)
-    assert sum(of.flops for of in step.accounts) == flops_per_example(LAYERS) * WORK.batch
+    many = Work(LAYERS, batch=1024, rows=1024)
+    step, tall = (gpu_nodes.Step(work, *work.data(), OURS, precision) for work in (WORK, many))
+    for work, of in ((WORK, step), (many, tall)):
+        assert sum(node.flops for node in of.accounts) == flops_per_example(LAYERS) * work.batch
+    assert {node.name.split()[0] for node in tall.accounts} >= {"head_tall"}
     forward = step.accounts[1]
     narrow = 2 if precision == "bfloat16" else 4
     assert forward.name.endswith("12-16")

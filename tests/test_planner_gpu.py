@@ -215,14 +215,19 @@ def test_the_model_has_the_kernels_shapes(precision):
     shapes = gpu_nodes.shapes(precision)
     stated = {f"{name.title()}::{field}": number for name in ("small", "medium", "large")
               for field, number in zip(("rows", "columns", "threads"), shapes[name], strict=True)}  # fmt: skip
-    stated |= dict(zip(("Head::rows", "Head::outputs", "Head::threads"), shapes["head"], strict=True))
     stated |= {"kOutputThreads": shapes["output"][2], "kOutputThreads / 16": shapes["output"][0]}
-    (head,) = (
-        node for node in gpu_nodes.StepWork(Workload(NET), precision).graph(1) if node.kernel == "head"
-    )
-    stated["Number::parts"] = head.parts
+    stated |= {"kGatherThreads": shapes["gather"][2], "kLossesThreads": shapes["losses"][2]}
+    for name, kernel, batch in (("Head", "head", 1023), ("TallHead", "head_tall", 1024)):
+        fields = ("rows", "outputs", "threads")
+        shape = shapes[kernel.rpartition("_")[2]]
+        stated |= {f"{name}::{field}": number for field, number in zip(fields, shape, strict=True)}
+        work = gpu_nodes.StepWork(Workload(NET, batch), precision)
+        (head,) = (node for node in work.graph(1) if node.kernel.startswith("head"))
+        assert (head.kernel, head.rows, head.columns) == (kernel, *shape[:2])
+        assert head.blocks == math.ceil(batch / shape[0])
+        stated[f"{name}::parts"] = head.parts
     claims = "\n".join(f'static_assert({name} == {number}, "{name}");' for name, number in stated.items())
-    text = f'#include "head.cuh"\n#include "tile.cuh"\nusing namespace schuss::gpu;\n{claims}'
+    text = f'#include "head.cuh"\n#include "small.cuh"\n#include "tile.cuh"\nusing namespace schuss::gpu;\n{claims}'
     package = ROOT / "src" / "schuss"
     macros = [f"-D{name}={value}" for name, value in defines(precision).items()]
     options = [
@@ -266,7 +271,7 @@ def test_the_example_of_the_docs():
         assert q == math.ceil(b / chip.multiprocessors)
         fma = chip.fma["float32"]
         if name == "head":
-            sums = terms * max(k.chain, 32 * q / fma) + q * r * 1024 * n / fma
+            sums = terms * max(k.chain, r * n * q / fma) + q * r * 1024 * n / fma
             finished = r * 1024
         else:
             sums = terms * max(q * (r * n / fma + k.staging * (r + n)), k.chain)
@@ -331,6 +336,17 @@ def test_naive_nodes_are_those_of_the_engine():
 def test_in_float64_the_update_waits_for_the_losses():
     names = [node.kernel for node in GpuStep(Workload((20, 100, 2), 1024, dtype="float64"), H200).nodes]
     assert names[-2:] == ["losses", "weights_small"]
+
+
+@pytest.mark.parametrize(("dtype", "waits"), [("float32", False), ("float64", True)])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_the_update_waits_for_the_losses_in_float64_only(monkeypatch, alpha, dtype, waits):
+    monkeypatch.setitem(gpu_nodes._OPTIMIZERS, "sgd", Optimizer(alpha=alpha))
+    monkeypatch.setitem(gpu_nodes._SHAPES, "penalties", (64, 256, 256))
+    nodes = gpu_nodes.StepWork(Workload(NET, dtype=dtype), dtype).graph(1)
+    (weights,) = (node for node in nodes if node.kernel.startswith("weights"))
+    assert ("losses" in [nodes[i].kernel for i in weights.after]) is waits
+    assert ("penalties" in [node.kernel for node in nodes]) is (alpha > 0)
 
 
 class FakeDevice:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from ..errors import PlanError
 from ..plan import Plan, may_use_gpu
 from . import probe
 from .account import Prediction, Workload
@@ -92,7 +93,8 @@ def choose(
     formula, dtype : str
         As in :class:`Workload`.
     isa : str or None, default None
-        See :func:`schuss.engine.chosen_isa`. Where one is named, a plan left open stays on the CPU.
+        See :func:`schuss.engine.chosen_isa`. Where one is named, a plan left open stays on the CPU,
+        and one for a GPU is refused.
     device, precision : str
         See :meth:`schuss.plan.Plan.parse`. "auto": a training whose plan is left open too ("auto", "predict") may go to
         the first GPU, in the parameters' own precision; see :func:`schuss.planner.device.choose_device`.
@@ -100,9 +102,11 @@ def choose(
     Raises
     ------
     PlanError
-        If the text is no plan or cannot be had here.
+        If the text is no plan or cannot be had here, or is for a GPU where an instruction set is named.
     """
     plan = Plan.parse(text, threads, device, precision)
+    if plan is not None and plan.on_gpu and isa not in (None, "auto"):
+        raise PlanError(f"isa must be None for plan {plan} on {plan.place}: it is of the CPU's kernels, got {isa!r}")
     if plan is None:
         name = activation if isinstance(activation, str) else next(iter(activation), "relu")
         work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, formula, dtype)

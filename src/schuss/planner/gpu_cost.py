@@ -175,7 +175,8 @@ class GpuStep:
     def _sums(self, node: NodeWork, most: int) -> float:
         """Clocks of the sums of a multiprocessor's `most` blocks."""
         fma, tile = self.gpu.fma[self.precision], node.rows * node.columns
-        if node.kernel == "head":  # a sum, or a part of it, a thread; then the delta below, a term an output
+        if node.kernel.startswith("head"):
+            # a sum, or a part of it, a thread; then the delta below, a term an output
             chains = -(-node.terms // node.parts) * max(self.k.chain, most * node.parts * tile / fma)
             return chains + most * node.finished * node.columns / fma
         if node.kernel == "losses":  # one thread's sum
@@ -193,6 +194,6 @@ class GpuStep:
         """Bytes of the results, of the parts of sums that blocks hand on and fetch, and of what is updated."""
         wide, narrow = self._step.wide, self._step.narrow
         updated = 2 * wide * STREAMS[self.work.formula] + (narrow if narrow < wide else 0)
-        cut = node.parts > 1 and node.kernel != "head"
+        cut = node.parts > 1 and not node.kernel.startswith("head")
         joined = 2 * wide * node.blocks * node.rows * node.columns if cut else 0
         return narrow * node.results + updated * node.updated + joined

@@ -25,12 +25,13 @@ __all__ = ["HEAD_PARTS", "NodeWork", "StepWork", "shapes"]
 #: sources state and only compiled programs tell. A test compares.
 _SHAPES = {
     "small": (32, 32, 128), "medium": (64, 64, 256), "large": (128, 128, 256), "head": (2, 16, 256),
-    "output": (16, 0, 256), "gather": (1, 0, 128), "losses": (0, 0, 128), "apply": (16, 0, 256), "advance": (0, 0, 1),
+    "tall": (16, 16, 256), "output": (16, 0, 256), "gather": (1, 0, 128), "losses": (0, 0, 128),
+    "apply": (16, 0, 256), "advance": (0, 0, 1),
 }  # fmt: skip
 _IN_FLOAT64 = {"large": (64, 64, 256)}
 _IN_MATRIX_UNITS = {"medium": (64, 64, 128), "large": (128, 128, 128)}
 _NAIVE = (32, 32, 1024)
-#: Parts of the head's sums where they may be cut (kernels/numbers.cuh).
+#: Parts of the head's sums where they may be cut (kernels/numbers.cuh), and a block has a thread for each.
 HEAD_PARTS = 8
 
 _OPTIMIZERS = {
@@ -184,7 +185,7 @@ class StepWork:
             yield "results" if given.keep_gradient else "updated", weights
         elif isinstance(given, args.HeadArguments):
             below = given.inputs if len(sizes) > 2 else given.outputs
-            parts = HEAD_PARTS if self._settings.cut else 1
+            parts = HEAD_PARTS if self._settings.cut and HEAD_PARTS * tile <= node.kernel.threads else 1
             yield from {"parts": parts, "terms": given.inputs, "finished": node.kernel.rows * below}.items()
             yield "results", batch * below
             yield "operands", (batch + given.outputs) * given.inputs

@@ -63,14 +63,19 @@ class PlanReport:
         return profile_for(max(self.plan.allowed, self.plan.threads), self.isa)
 
     @cached_property
+    def _found(self) -> GpuProfile | str | None:
+        """The GPU of a plan for one as the planner sees it now, or why it does not; None: a plan for the CPU."""
+        return present(self.plan.device) if self.plan.on_gpu else None
+
+    @property
     def gpu(self) -> GpuProfile | None:
         """The GPU of a plan for one, as the planner sees it now; None where it is not here."""
-        found = present(self.plan.device) if self.plan.on_gpu else None
-        return found if isinstance(found, GpuProfile) else None
+        return self._found if isinstance(self._found, GpuProfile) else None
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        """Of every plan of the same kernels, the fastest first; of one for a GPU, and of the CPU's native ones."""
+        """Of every plan of the same kernels, the fastest first; of one for a GPU, where that is known, and to compare
+        of the CPU's native ones."""
         threads = max(min(self.plan.allowed, self.profile.cores), self.plan.threads)
         if not self.plan.on_gpu:
             return candidates(self.work, self.profile, threads, self.plan.kernels)
@@ -124,16 +129,25 @@ class PlanReport:
         }
 
     def __str__(self) -> str:
-        steps, measured = {plan: count for plan, count, _ in self.records}, self.measured
         how = f"measured {self.profile.measured}" if self.profile.measured else "not measured yet"
         lines = [
             self.sentence,
             f"machine: {self.profile.name}, {how}",
             *([] if self.gpu is None else [f"gpu: {self.gpu.name}, {self.gpu.origin}"]),
+            *([f"gpu: no prediction: {self._found}"] if isinstance(self._found, str) else []),
             f"{'plan':<14}{'predicted':>12}{'measured':>12}{'steps':>10}",
         ]
-        for found in self.predictions[:8]:
-            name = str(found.plan)
+        return "\n".join(lines + self._rows())
+
+    def _rows(self) -> list[str]:
+        """A line a plan: what ran, and the fastest predicted ones; beside a GPU those of the CPU only to compare."""
+        steps, measured = {plan: count for plan, count, _ in self.records}, self.measured
+        predicted = {str(found.plan): found.seconds for found in self.predictions}
+        unpredicted = [name for name in steps if name not in predicted]
+        rows = []
+        for name in [*unpredicted, *(name for i, name in enumerate(predicted) if i < 8 or name in steps)]:
+            expected = duration(predicted[name]) if name in predicted else ""
             seconds = duration(measured[name]) if name in measured else ""
-            lines.append(f"{name:<14}{duration(found.seconds):>12}{seconds:>12}{steps.get(name, 0):>10,}")
-        return "\n".join(lines)
+            taken = "not tried" if self.plan.on_gpu and name not in steps else f"{steps.get(name, 0):,}"
+            rows.append(f"{name:<14}{expected:>12}{seconds:>12}{taken:>10}")
+        return rows
