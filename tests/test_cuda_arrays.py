@@ -196,6 +196,57 @@ def test_refused(kind):
     refusal(kind(X[:, ::2]), "contiguous rows")
 
 
+@pytest.mark.parametrize("kind", [(4, 0), (8, 0), (10, 1)], ids=["OpenCL", "Metal", "ROCm"])
+def test_other_devices(kind):
+    class Torch(Packed):
+        def cpu(self):
+            return self.array
+
+        def __array__(self, *_args, **_named):
+            raise TypeError("cannot be converted")
+
+    class Jax(Packed):
+        def __array__(self, *_args, **_named):
+            return self.array
+
+    for given, instead in ((Packed(X, kind), "an array of the host"), (Torch(X, kind), "X_val.cpu()")):
+        for call in (
+            lambda: device_array(given, "X_val"),  # noqa: B023
+            lambda: to_host(given, "X_val"),  # noqa: B023
+            lambda: validation.examples(given, 4, np.dtype(np.float32), "X_val"),  # noqa: B023
+        ):
+            with pytest.raises(DataError) as caught:
+                call()
+            one_line(
+                caught, "X_val must be on the CPU or a GPU of CUDA", f"type {kind[0]}", f"hand over {instead}"
+            )
+    assert device_array(Jax(X, kind)) is None  # its library brings it to the host
+    np.testing.assert_array_equal(validation.examples(Jax(X, kind), 4, np.dtype(np.float32)), X)
+
+
+def test_refused_addresses_and_shapes(monkeypatch):
+    def no_address(address):
+        raise cuda.DeviceError("cuPointerGetAttribute")
+
+    monkeypatch.setattr(arrays, "_device_of", no_address)
+    refusal(Interface(X, data=(0, False)), "X_val on a GPU cannot be read: its address is 0", "(6, 4)")
+    refusal(Interface(X[:0], data=(0, False)), "X_val must have 2 dimensions", "an example", "(0, 4)")
+    monkeypatch.setattr(arrays, "_device_of", lambda address: 0)
+    refusal(Interface(X, shape=(-6, 4)), "X_val on a GPU cannot be read: its shape is (-6, 4)")
+    refusal(Interface(X, shape=(6, -4)), "its shape is (6, -4)")
+    with pytest.raises(DataError, match="y on a GPU cannot be read: its shape is"):
+        to_host(Interface(X[0], shape=(-4,)))
+
+
+def test_messages_call_the_array_by_its_name():
+    found = device_array(Interface(X), "validation X")
+    assert found.name == "validation X"
+    with pytest.raises(DataError, match="validation X on cuda:0 cannot be split"):
+        device_array(Packed(X), "validation X")[np.array([0])]
+    one = device_array(Interface(X), "X_val")[np.array([1])]
+    assert str(one.unreadable("the CPU")).startswith("X_val is on cuda:2")
+
+
 def test_refused_descriptions():
     refusal(Interface(X, mask=Interface(X)), "masked")
     refusal(Interface(X, typestr="<V3"), "float32, float64 or uint8")

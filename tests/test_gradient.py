@@ -38,7 +38,7 @@ def agrees(problem, plan):
     assert distance(network.forward(problem.X), problem.outputs) <= allowed
 
 
-@pytest.mark.parametrize("plan", (*PLANS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*PLANS, *GPU_PLANS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("activation", "loss", "output"), FORMULAS)
 def test_every_loss_and_activation(plan, dtype, activation, loss, output):
@@ -59,7 +59,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("plan", (*PLANS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*PLANS, *GPU_PLANS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_odd_sizes(plan, dtype, shape):
@@ -69,7 +69,7 @@ def test_odd_sizes(plan, dtype, shape):
     agrees(make_problem(sizes, rows, "logistic", "identity", "squared_error", dtype), plan)
 
 
-@pytest.mark.parametrize("plan", (*PLANS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*PLANS, *GPU_PLANS])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_sums_longer_than_a_block(plan, dtype):
     """Layers wider, and a minibatch larger, than the 1024 terms that a product takes at a time."""
@@ -77,14 +77,14 @@ def test_sums_longer_than_a_block(plan, dtype):
     agrees(make_problem((3, 7, 2), 1031, "tanh", "logistic", "squared_error", dtype), plan)
 
 
-@pytest.mark.parametrize("plan", (*PLANS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*PLANS, *GPU_PLANS])
 @pytest.mark.parametrize("output", ["softmax", "logistic"])
 def test_log_loss_of_dense_targets(plan, dtype, output):
     """Rows that sum to 1 for softmax, several labels at once for logistic."""
     agrees(make_problem((7, 11, 5), 13, "relu", output, "log_loss", dtype, targets="dense"), plan)
 
 
-@pytest.mark.parametrize("plan", (*PLANS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*PLANS, *GPU_PLANS])
 @pytest.mark.parametrize("inputs", ["uint8", "float32", "float64"])
 def test_inputs_of_another_dtype(plan, dtype, inputs):
     agrees(make_problem((23, 11, 5), 13, "logistic", "softmax", "log_loss", dtype, inputs=inputs), plan)

@@ -38,7 +38,7 @@ ALL_KERNELS = (
 # --- weights ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*ALL_KERNELS, *GPU_PLANS])
 @pytest.mark.parametrize(("loss", "output"), OUTPUTS)
 def test_weighted_gradient_is_the_oracles(plan, loss, output, dtype):
     problem = make_problem((7, 11, 3), 13, "tanh", output, loss, dtype)
@@ -55,7 +55,7 @@ def test_weighted_gradient_is_the_oracles(plan, loss, output, dtype):
     assert distance(gradient(problem, plan, weights), wanted, size) <= TOLERANCE["gradient", dtype]
 
 
-@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*ALL_KERNELS, *GPU_PLANS])
 def test_unit_weights_change_no_bit(plan, dtype):
     problem = make_problem((7, 40, 3), 23, dtype=dtype)
     for optimizer in (Optimizer("adam", alpha=0.1), Optimizer("sgd", momentum=0.9), Optimizer(clip_norm=0.1)):
@@ -115,7 +115,7 @@ def test_weights_are_checked():
 # --- dropout ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*ALL_KERNELS, *GPU_PLANS])
 @pytest.mark.parametrize("activation", HIDDEN)
 def test_dropout_is_a_network_without_the_units(plan, activation):
     """The mask is read off dW_2 = a_1 delta^T; with W_2's rows masked likewise, the gradient is the plain one."""
@@ -237,7 +237,7 @@ def test_parts_of_a_gradient_draw_their_own_masks():
 # --- clipping ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*ALL_KERNELS, *GPU_PLANS])
 def test_clipped_step_has_the_norm(plan, dtype):
     problem = make_problem((7, 40, 3), 13, dtype=dtype)
     plain = gradient(problem, plan).astype(np.float64)
@@ -285,7 +285,7 @@ def test_clip_norm_is_checked(wrong):
 # --- losses' numbers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", (*ALL_KERNELS, *GPU_PLANS))
+@pytest.mark.parametrize("plan", [*ALL_KERNELS, *GPU_PLANS])
 @pytest.mark.parametrize(("loss", "output"), [pair for pair in OUTPUTS if pair[0] in ("log_loss", "focal")])
 @pytest.mark.parametrize("targets", ["labels", "dense"])
 def test_label_smoothing(plan, loss, output, targets, dtype):

@@ -304,7 +304,10 @@ REFUSED = {
     "nan rate": ({"learning_rate": float("nan")}, f"{RATE} nan"),
     "infinite rate": ({"learning_rate": float("inf")}, f"{RATE} inf"),
     "zero hidden units": ({"hidden_layer_sizes": (4, 0)}, f"hidden_layer_sizes {AT_LEAST_1} 0"),
-    "precision": ({"precision": "half"}, "precision must be one of auto, float32, float64, tf32, bfloat16, got 'half'"),
+    "precision": (
+        {"precision": "half"},
+        "precision must be one of auto, float32, float64, tf32, bfloat16, got 'half'",
+    ),
     "plan": ({"plan": "fast"}, "plan must be .*, got 'fast'"),
     "threads": ({"n_jobs": 0}, "n_jobs must be None or a non-zero integer, got 0"),
     "too many threads": ({"plan": "native:2x2", "n_jobs": 3}, "needs 4 threads, 3 allowed"),

@@ -84,6 +84,13 @@ class Engine(Protocol):
     def parameters_finite(self) -> bool:
         """Whether all parameters are finite; a GPU is not asked for all of them."""
 
+    def rest(self, *, outputs_only: bool = False) -> None:
+        """Give back memory of the device that only a training in progress needs, until the next call that needs it.
+
+        Parameters and optimizer state stay; with `outputs_only` the parameters alone, and nothing but :meth:`load`,
+        :meth:`store`, :meth:`fetch` and :meth:`forward` may be called from then on.
+        """
+
     # --- training and using -----------------------------------------------------------------------
 
     def hold(
@@ -359,6 +366,9 @@ class CpuEngine(Engine):
 
     def parameters_finite(self) -> bool:
         return bool(np.isfinite(self.fetch()).all())
+
+    def rest(self, *, outputs_only: bool = False) -> None:
+        pass  # threads go with the engine
 
     def hold(
         self, X: Examples, y: Array | None = None, sample_weight: Array | None = None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TrainingDiverged
+from .cuda.arrays import DeviceArray
+from .errors import DeviceError, TrainingDiverged
 from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan
@@ -107,6 +108,7 @@ class Trainer:
         )  # fmt: skip
         self.engine.load(n.parameters)
         self._version = n.version
+        self.lost = False  # steps, with the device that took them
         self._shares = np.empty(0)  # examples in each minibatch
         self.epochs_done, self.seen = 0, 0
         if self.state is not None:
@@ -130,6 +132,15 @@ class Trainer:
             self.engine.store_slot(number, flat)
         steps = self.engine.steps_taken
         return TrainerState(self.learning_rate, self.epochs_done, self.seen, steps, slots)
+
+    def state_left(self) -> TrainerState:
+        """The present state; where the device has failed, one of an optimizer that begins anew."""
+        try:
+            return self.snapshot()
+        except DeviceError:
+            nothing = np.zeros(self.network.n_parameters, self.network.dtype)
+            slots = [nothing] * (self.engine.slots - 1)
+            return TrainerState(self.learning_rate, self.epochs_done, self.seen, 0, slots)
 
     def epoch(self, X: Array, y: Array, sample_weight: Array | None = None) -> None:
         """One pass over X (n_examples, n_0) and y, recorded in the network's history.
@@ -173,6 +184,26 @@ class Trainer:
                 if arrays is not None:
                     held.enter_context(self.engine.hold(*arrays))
             return held.pop_all()
+
+    @contextmanager
+    def session(self, *sets: tuple[Any, ...] | None) -> Iterator[None]:
+        """Epochs are run within it, on these sets of X, y and weights, which do not change; X of each must be where the
+        plan can read it. Where a device fails, the network keeps what can be had of it."""
+        for arrays in sets:
+            if arrays is not None and isinstance(arrays[0], DeviceArray):
+                arrays[0].check_readable(self.plan)
+        with self.network.in_training(), self.hold(*sets):
+            try:
+                yield
+            except DeviceError:
+                self.rescue()
+                raise
+
+    def rescue(self) -> bool:
+        """After the device has failed: see :meth:`schuss.network.Network.rescue`."""
+        kept = self.network.rescue(self.engine)
+        self.lost = self.lost or not kept
+        return kept
 
     def report(self) -> None:
         """Bring the network's report on the plan up to date, and say in the log where the plan is another one now."""

@@ -244,9 +244,10 @@ class Network(EngineKeeper):
         """
         given, targets = self.pair(X, y)
         with self._lock:
-            loss, taken = self._ready(given).step(given, targets, float(learning_rate))
+            engine = self._ready(given)
+            loss, taken = engine.step(given, targets, float(learning_rate))
             if taken:
-                self._parameters = None
+                self._moved_on(engine)
             self.version += 1
         if not taken:
             raise FloatingPointError(f"loss is {loss}: the step was not taken")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .errors import DeviceError
+
 if TYPE_CHECKING:
     from .engine import Engine
 
@@ -54,9 +56,11 @@ class BestParameters:
     value : float, default infinity
     """
 
+    _value_of_flat = float("inf")  # also of what older versions pickled
+
     def __init__(self, flat: NDArray[Any], value: float = float("inf")) -> None:
         self.value = value
-        self._flat = flat
+        self._flat, self._value_of_flat = flat, value
         self._engine: Engine | None = None  # which remembers better ones
 
     def offer(self, value: float, engine: Engine) -> None:
@@ -69,8 +73,14 @@ class BestParameters:
     def flat(self) -> NDArray[Any]:
         """The parameters; the engine that had them is let go."""
         if self._engine is not None:
-            self._flat, self._engine = self._engine.fetch("best"), None
+            engine, self._engine = self._engine, None
+            try:
+                self._flat, self._value_of_flat = engine.fetch("best"), self.value
+            except DeviceError:  # those fetched before are left
+                self.value = self._value_of_flat
+                raise
         return self._flat
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"value": self.value, "_flat": self.flat, "_engine": None}
+        flat = self.flat
+        return {"value": self.value, "_flat": flat, "_value_of_flat": self._value_of_flat, "_engine": None}

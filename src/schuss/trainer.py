@@ -259,14 +259,17 @@ def _run(
     on_epoch: OnEpoch | None,
 ) -> None:
     """The epochs of a training; with `stopping`, which goes by the validation loss, ends with the best parameters."""
-    with trainer.hold(data, held_out):
-        best = BestParameters(trainer.network.parameters)
-        for _ in range(trainer.epochs):
-            trainer.epoch(*data)
-            if _ends(trainer, held_out, stopping, best, on_epoch):
-                break
-    if stopping is not None:
-        trainer.network.parameters = best.flat
+    try:
+        with trainer.session(data, held_out):
+            best = BestParameters(trainer.network.parameters)
+            for _ in range(trainer.epochs):
+                trainer.epoch(*data)
+                if _ends(trainer, held_out, stopping, best, on_epoch):
+                    break
+            if stopping is not None:
+                trainer.network.parameters = best.flat
+    finally:
+        trainer.network.rest_after_training(trainer.engine)
 
 
 def _ends(

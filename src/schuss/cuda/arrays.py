@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import cuda
 from ..errors import DataError, DeviceError
+from ..plan import Plan
 from . import driver
 
 __all__ = ["DeviceArray", "device_array", "is_on_device", "to_host"]
@@ -25,6 +26,7 @@ Array = NDArray[Any]
 
 _READ = frozenset(np.dtype(name) for name in ("float32", "float64", "uint8"))
 _ON_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
+_ON_HOST = (1, 3, 11)  # kDLCPU, and page-locked for CUDA or ROCm
 _KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # of DLPack's type codes
 #: What libraries raise where they cannot describe an array, and what a description raises that is none.
 _UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, BufferError, RuntimeError, OverflowError)
@@ -51,6 +53,8 @@ class DeviceArray:
         The array as it was handed over.
     owner : object
         What the memory lives by, `source` included.
+    name : str, default "X"
+        What messages call it.
     """
 
     address: int
@@ -60,6 +64,7 @@ class DeviceArray:
     device: int
     source: Any
     owner: Any = None
+    name: str = "X"
 
     ndim = 2
 
@@ -85,20 +90,25 @@ class DeviceArray:
             If that cannot index by row numbers.
         """
         try:
-            gathered = device_array(self.source[rows])
+            gathered = device_array(self.source[rows], self.name)
         except (TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise DataError(
-                f"X on {self.place} cannot be split by row numbers ({error}): hand over validation examples, or X on "
-                "the host"
+                f"{self.name} on {self.place} cannot be split by row numbers ({error}): hand over validation examples, "
+                f"or {self.name} on the host"
             ) from None
         assert gathered is not None
         return gathered
 
+    def check_readable(self, plan: Plan) -> None:
+        """Raise DataError where the plan computes elsewhere."""
+        if not plan.is_at(self.place):
+            raise self.unreadable(plan.place if plan.on_gpu else "the CPU")
+
     def unreadable(self, where: str) -> DataError:
         """The error to raise where something else than this GPU is to read it."""
         return DataError(
-            f"X is on {self.place}, the plan computes on {where}: ask for device {self.place!r}, or hand over "
-            f"{_on_host(self.source)}"
+            f"{self.name} is on {self.place}, the plan computes on {where}: ask for device {self.place!r}, or hand "
+            f"over {_on_host(self.source, self.name)}"
         )
 
 
@@ -119,6 +129,10 @@ class _Described:
     ) -> Self:
         """With the strides of a contiguous array where none are given (None)."""
         sizes = tuple(map(int, shape))
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"its shape is {sizes}")
+        if not address and 0 not in sizes:
+            raise ValueError(f"its address is 0, and its shape {sizes}")
         if strides is None:
             strides = tuple(int(np.prod(sizes[axis + 1 :])) * dtype.itemsize for axis in range(len(sizes)))
         return cls(address, sizes, tuple(map(int, strides)), dtype, device, owner)
@@ -157,7 +171,7 @@ def device_array(X: Any, name: str = "X") -> DeviceArray | None:
     found = _described(X, name)
     if found is None:
         return None
-    on_host = _on_host(X)
+    on_host = _on_host(X, name)
     if len(found.shape) != 2 or found.shape[0] == 0:
         raise DataError(
             f"{name} must have 2 dimensions (examples, features) and an example, got shape {found.shape}"
@@ -173,7 +187,9 @@ def device_array(X: Any, name: str = "X") -> DeviceArray | None:
         raise DataError(
             f"{name} on a GPU must have contiguous rows, got strides {found.strides} of {found.dtype}"
         )
-    return DeviceArray(found.address, (rows, columns), found.dtype, stride, found.device, X, found.owner)
+    return DeviceArray(
+        found.address, (rows, columns), found.dtype, stride, found.device, X, found.owner, name
+    )
 
 
 def to_host(values: Any, name: str = "y") -> Any:
@@ -181,7 +197,10 @@ def to_host(values: Any, name: str = "y") -> Any:
 
     For what is small: targets and weights.
     """
-    if type(values) is np.ndarray or not is_on_device(values):
+    if type(values) is np.ndarray:
+        return values
+    if not is_on_device(values):
+        _refuse_other_devices(values, name)
         return values
     for fetcher in _FETCHERS:
         if callable(getattr(values, fetcher, None)):
@@ -201,11 +220,12 @@ def to_host(values: Any, name: str = "y") -> Any:
     return out
 
 
-def _on_host(values: Any) -> str:
+def _on_host(values: Any, name: str) -> str:
     """How the same array is had on the host, for a message."""
+    variable = name.split()[-1]
     for fetcher in _FETCHERS:
         if callable(getattr(values, fetcher, None)):
-            return f"X.{fetcher}()"
+            return f"{variable}.{fetcher}()"
     return "an array of the host"
 
 
@@ -222,6 +242,7 @@ def _described(values: Any, name: str) -> _Described | None:
         return None
     interface, number = _attribute(values, "__cuda_array_interface__"), _dlpack_device(values)
     if interface is None and number is None:
+        _refuse_other_devices(values, name)
         return None
     try:
         # an interface before version 3 says nothing of streams, which DLPack does
@@ -247,7 +268,7 @@ def _by_interface(values: Any, interface: Any, number: int | None) -> _Described
         raise ValueError("it is masked")
     address = int(interface["data"][0])
     if number is None:
-        number = _device_of(address)
+        number = _device_of(address) if address else 0
     stream = interface.get("stream")
     if interface.get("version", 0) < 3:
         stream = 1  # the legacy stream, for which all ordinary ones wait
@@ -297,6 +318,25 @@ _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 
 def _dlpack_device(values: Any) -> int | None:
     """Number of the GPU on which DLPack says that this is; None for none."""
+    found = _dlpack_place(values)
+    return None if found is None or found[0] not in _ON_CUDA else found[1]
+
+
+def _refuse_other_devices(values: Any, name: str) -> None:
+    """Say so where neither a CPU nor CUDA can read this, and its library does not bring it to the host by itself."""
+    found = _dlpack_place(values)
+    if found is None or found[0] in (*_ON_HOST, *_ON_CUDA):
+        return
+    fetched = any(callable(getattr(values, fetcher, None)) for fetcher in _FETCHERS)
+    if fetched or not hasattr(values, "__array__"):
+        raise DataError(
+            f"{name} must be on the CPU or a GPU of CUDA, got a device of DLPack's type {found[0]}: hand over "
+            f"{_on_host(values, name)}"
+        )
+
+
+def _dlpack_place(values: Any) -> tuple[int, int] | None:
+    """Type and number of the device on which DLPack says that this is; None where it says nothing."""
     ask = _attribute(values, "__dlpack_device__")
     if ask is None or not hasattr(values, "__dlpack__") or isinstance(values, type):
         return None
@@ -304,7 +344,7 @@ def _dlpack_device(values: Any) -> int | None:
         kind, number = ask()
     except _UNREADABLE:  # an array of a kind that DLPack has no words for
         return None
-    return int(number) if kind in _ON_CUDA else None
+    return int(kind), int(number)
 
 
 def _by_dlpack(values: Any, number: int) -> _Described:

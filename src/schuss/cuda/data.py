@@ -103,6 +103,10 @@ class Feed:
         finally:
             self._held = [other for other in self._held if other is not held]
 
+    def rest(self) -> None:
+        """Give back what is kept from one call to the next, beside what is held."""
+        self._order, self._slots = None, []
+
     def done(self) -> None:
         """The call is over: what was placed for it alone goes."""
         self._present = None

@@ -110,6 +110,17 @@ class CudaEngine(DeviceParameters):
         self.device.read(found, flag.address)
         return not found[0]
 
+    def rest(self, *, outputs_only: bool = False) -> None:
+        """Give back what only a training in progress needs; see :meth:`schuss.engine.Engine.rest`."""
+        self._training = self._passing = self._control = None
+        self._graphs = {}
+        self._feed.rest()
+        self._remembered.pop("epoch", None)
+        if outputs_only:
+            self._remembered.clear()
+            del self._slots[1:]
+            self._nodes.forget_state()
+
     def memory(self, batch_size: int) -> int:
         """Bytes on the device that training in minibatches of `batch_size` takes, beside the data."""
         return (

@@ -78,6 +78,10 @@ class StepNodes:
         )
         self._formula = number
 
+    def forget_state(self) -> None:
+        """The optimizer's state is gone: no step can be taken any more, only passes."""
+        del self._parameters[1:]
+
     # ---- memory
 
     def sizes(self, capacity: int, *, gradient: bool) -> dict[str, int]:

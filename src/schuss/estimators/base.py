@@ -136,15 +136,15 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
 
     @contextmanager
     def _unless_refused(self) -> Iterator[None]:
-        """What was learnt before survives whatever is refused before the first epoch has ended."""
+        """What was learnt before survives whatever is refused before the first epoch has ended, or lost by a device."""
         before = dict(self.__dict__)
         done = _epochs(before)
         try:
             yield
         except BaseException:
-            if _epochs(self.__dict__) <= (
-                done if self.__dict__.get("network_") is before.get("network_") else 0
-            ):
+            same = self.__dict__.get("network_") is before.get("network_")
+            lost = not same and "_training" in self.__dict__ and self._training.lost
+            if lost or _epochs(self.__dict__) <= (done if same else 0):
                 self.__dict__.clear()
                 self.__dict__.update(before)
             raise
@@ -255,6 +255,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):
     def _arithmetic(self, dtype: Any) -> str:
         """That of parameters of this dtype, which those of a network that goes on keep."""
         return validation.arithmetic(self.precision if self.precision in REDUCED else "auto", np.dtype(dtype))
+
+    def _direct_network(self) -> None:
+        """Have the network compute how and where the parameters say, also from a training that goes on."""
+        precision = self._arithmetic(self.network_.dtype)
+        self.network_.compute_as(self.plan, self.n_jobs, self.isa, self.device, precision)
 
     def _begin(self, data: Examples, random: np.random.RandomState) -> None:
         """A network that starts as scikit-learn's: weights and biases from one interval, layer by layer."""

@@ -63,6 +63,7 @@ class _Objective:
 def fit(model: BaseMLP, data: Examples, given: tuple[Any, ...]) -> None:
     """Minimise the loss of all examples; `given` are X, y and sample_weight as the caller handed them over."""
     network = model.network_
+    model._direct_network()
     # line searches need more digits than float32 has, unless that was asked for by name
     working = network
     if network.dtype == np.float32 and model.precision == "auto":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from sklearn.model_selection import train_test_split
 from .. import validation
 from ..engine_keeper import device_for
 from ..epochs import Trainer, TrainerState
+from ..errors import DeviceError
 from ..optimizers import Optimizer
 from ..plan import allowed_threads
 from ..progress import Progress, training_progress
@@ -71,6 +73,8 @@ class Training:
         Where there is no trainer.
     batch : int
         Examples in a minibatch for which its plan was chosen.
+    lost : bool
+        Whether the device failed, and what it had learnt could not be fetched.
     """
 
     settings: tuple[Any, ...]
@@ -78,15 +82,32 @@ class Training:
     trainer: Trainer | None
     state: TrainerState | None = None
     batch: int = 0
+    lost: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.state if self.trainer is None else self.trainer.snapshot()
-        return {**self.__dict__, "trainer": None, "state": state}
+        return {**self.__dict__, "trainer": None, "state": self.present()}
+
+    def present(self) -> TrainerState | None:
+        """The state now. Where the device has failed, the next call has what is left."""
+        if self.trainer is None:
+            return self.state
+        try:
+            return self.trainer.snapshot()
+        except DeviceError:
+            self.rescue()
+            raise
+
+    def rescue(self) -> None:
+        """After the device has failed: keep what can be had of the parameters and of the state."""
+        if self.trainer is not None:
+            trainer, self.trainer = self.trainer, None
+            trainer.rescue()
+            self.lost, self.state = trainer.lost, trainer.state_left()
 
     def rest(self) -> None:
         """Give the engine's memory and threads back; the state stays."""
         if self.trainer is not None:
-            self.state, network = self.trainer.snapshot(), self.trainer.network
+            self.state, network = self.present(), self.trainer.network
             self.trainer = None
             network.release()
 
@@ -113,7 +134,7 @@ def fit(
     with (
         fit_hooks(model, trainer.epochs, X, y, sample_weight=weight, snapshot=model._snapshot) as hooks,
         training_progress(model.verbose, trainer.epochs) as progress,
-        trainer.hold(*((part.X, part.y, part.weight) for part in (data, held_out) if part is not None)),
+        trainer.session(*((part.X, part.y, part.weight) for part in (data, held_out) if part is not None)),
     ):
         try:
             _epochs(model, trainer, data, (held_out, scorer), hooks, progress)
@@ -122,6 +143,12 @@ def fit(
                 f"Training interrupted by user after {model.n_iter_} epochs; what was learnt is kept",
                 stacklevel=4,
             )
+        except DeviceError:
+            model._training.rescue()
+            if best is not None:
+                with suppress(DeviceError):  # those fetched before are left
+                    _ = best.flat
+            raise
         finally:
             if best is not None:
                 model.network_.parameters = best.flat
@@ -171,16 +198,24 @@ def partial_fit(model: BaseMLP, data: Examples, random: Callable[[], np.random.R
         or training.trainer.network is not model.network_
         or training.settings != _settings(model)
         or batch > training.batch
+        or not training.trainer.plan.is_at(device_for(data.X, model.plan, model.device))
     ):
         trainer = _continued(model, data.X, batch, random)
     else:
         trainer = training.trainer
         trainer.batch_size = batch
-    if n == 1 or (n <= batch and not model.shuffle):
-        trainer.step(data.X, data.y, data.weight)
-    else:
-        trainer.order = _orders(np.arange(n), model.shuffle, random())
-        trainer.epoch(data.X, data.y, data.weight)
+    # on the CPU, where a step may take some microseconds, there is nothing to hold or to give back
+    session = trainer.session((data.X, data.y, data.weight)) if trainer.plan.on_gpu else nullcontext()
+    try:
+        with session:
+            if n == 1 or (n <= batch and not model.shuffle):
+                trainer.step(data.X, data.y, data.weight)
+            else:
+                trainer.order = _orders(np.arange(n), model.shuffle, random())
+                trainer.epoch(data.X, data.y, data.weight)
+    except DeviceError:
+        model._training.rescue()
+        raise
     _count(model, 1, n)
     stopping = model._stopping_rule()
     if model.verbose:
@@ -301,6 +336,7 @@ def _new_trainer(
         clip_norm=model.clip_norm,
     )  # fmt: skip
     threads = allowed_threads(model.n_jobs)
+    model._direct_network()
     plan = network.plan_for(
         batch, model.plan, threads, rows=rows, epochs=epochs, formula=optimizer.formula,
         device=device_for(X, model.plan, model.device), precision=model._arithmetic(network.dtype),
@@ -323,7 +359,7 @@ def _continued(model: BaseMLP, X: Any, batch: int, random: Callable[[], np.rando
     before: Training | None = model.__dict__.get("_training")
     if before is None or before.settings[0] != model.solver:
         return _new_trainer(model, X, batch, None, int(model.max_iter), random())
-    state = before.state if before.trainer is None else before.trainer.snapshot()
+    state = before.present()
     same_rate = before.settings[2:5] == _settings(model)[2:5]
     trainer = _new_trainer(model, X, batch, None, int(model.max_iter), random(), state, before.seed)
     if not same_rate:

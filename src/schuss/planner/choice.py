@@ -106,7 +106,9 @@ def choose(
     """
     plan = Plan.parse(text, threads, device, precision)
     if plan is not None and plan.on_gpu and isa not in (None, "auto"):
-        raise PlanError(f"isa must be None for plan {plan} on {plan.place}: it is of the CPU's kernels, got {isa!r}")
+        raise PlanError(
+            f"isa must be None for plan {plan} on {plan.place}: it is of the CPU's kernels, got {isa!r}"
+        )
     if plan is None:
         name = activation if isinstance(activation, str) else next(iter(activation), "relu")
         work = Workload(tuple(layer_sizes), max(batch_size, 1), rows or batch_size, name, formula, dtype)
