@@ -185,7 +185,8 @@ def test_outputs_of_a_wide_layer(desk, precision, rng, examples, outputs):
 
 def test_every_kernel_of_the_program_is_tried():
     here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_cuda_kernels*.py"))
-    for line in (build.KERNELS / "step.cu").read_text().splitlines():
+    program = "".join((build.KERNELS / file).read_text() for file in ("step.cu", "common.cuh"))
+    for line in program.splitlines():
         if line.startswith("SCHUSS_"):
             name = line.split("(")[1].split(",")[0]
             assert name in here or name.rsplit("_", 1)[0] + "_{size}" in here, name

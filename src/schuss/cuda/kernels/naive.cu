@@ -8,9 +8,8 @@
 // beside the computing, the matrix units, and the update where the gradient comes to be.
 //
 // Fetching the minibatch, what follows a product, losses, norms and the update are shared with step.cu.
-#include "head.cuh"
+#include "common.cuh"
 #include "layers.cuh"
-#include "small.cuh"
 #include "weights.cuh"
 
 namespace schuss::gpu::naive {
@@ -118,8 +117,6 @@ SCHUSS_DEVICE void gradient_tile(const UpdateArguments& p) {
 
 }  // namespace schuss::gpu::naive
 
-using namespace schuss::gpu;
-
 SCHUSS_KERNEL(forward, ProductArguments, naive::kThreads, naive::kSquares, naive::kSide, naive::kSide) {
   naive::layer_product<false>(p, static_cast<const T*>(p.bias), [&](const Finished& tile) { finish_forward(p, tile); });
 }
@@ -129,13 +126,3 @@ SCHUSS_KERNEL(delta, ProductArguments, naive::kThreads, naive::kSquares, naive::
 SCHUSS_KERNEL(weights, UpdateArguments, naive::kThreads, naive::kSquares, naive::kSide, naive::kSide) {
   naive::gradient_tile(p);
 }
-
-SCHUSS_KERNEL(gather, GatherArguments, kGatherThreads, 0, 1, 0) { gather_row(p); }
-SCHUSS_KERNEL(output, OutputArguments, kOutputThreads, 0, kOutputThreads / 16, 0) { output_rows_of(p); }
-SCHUSS_KERNEL(losses, LossesArguments, kLossesThreads, kLossesThreads * 8, 0, 0) { sum_losses(p); }
-SCHUSS_KERNEL(penalties, UpdateArguments, kSquareThreads, 0, kSquareRows, kSquareThreads) { weight_squares(p); }
-SCHUSS_KERNEL(row_squares, UpdateArguments, kOutputThreads, 0, kOutputThreads / 16, 0) { gradient_squares(p); }
-SCHUSS_KERNEL(clip_norm, UpdateArguments, kLossesThreads, (kLossesThreads + 1) * 8, 0, 0) { gradient_norm(p); }
-SCHUSS_KERNEL(apply, UpdateArguments, kOutputThreads, 0, kOutputThreads / 16, 0) { apply_gradient(p); }
-SCHUSS_KERNEL(find_infinite, UpdateArguments, kOutputThreads, 0, kOutputThreads / 16, 0) { find_infinite_parameter(p); }
-SCHUSS_KERNEL(advance, AdvanceArguments, 1, 0, 0, 0) { p.state->step += p.steps; }
