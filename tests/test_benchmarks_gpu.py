@@ -4,6 +4,7 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -163,7 +164,9 @@ def test_the_grid_has_everything_and_keeps_from_jumps():
 class InProcess:
     """Answers as gpu_worker does: microseconds by implementation, and what goes wrong if wished."""
 
-    us = {"cuda": 10.0, "torch": 60.0, "torch-graph": 30.0, "torch-compiled": 50.0, "jax": 40.0}  # noqa: RUF012
+    us = MappingProxyType(
+        {"cuda": 10.0, "torch": 60.0, "torch-graph": 30.0, "torch-compiled": 50.0, "jax": 40.0}
+    )
 
     def __init__(self, name, wrong):
         self.name, self.wrong = name, wrong

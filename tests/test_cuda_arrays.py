@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -211,9 +212,9 @@ def test_other_devices(kind):
 
     for given, instead in ((Packed(X, kind), "an array of the host"), (Torch(X, kind), "X_val.cpu()")):
         for call in (
-            lambda: device_array(given, "X_val"),  # noqa: B023
-            lambda: to_host(given, "X_val"),  # noqa: B023
-            lambda: validation.examples(given, 4, np.dtype(np.float32), "X_val"),  # noqa: B023
+            partial(device_array, given, "X_val"),
+            partial(to_host, given, "X_val"),
+            partial(validation.examples, given, 4, np.dtype(np.float32), "X_val"),
         ):
             with pytest.raises(DataError) as caught:
                 call()
