@@ -125,6 +125,7 @@ def test_importing_and_asking_imports_no_bindings_where_there_is_no_driver(tmp_p
     ).splitlines()
     assert printed[0] == "False False"
     assert printed[1].startswith("no NVIDIA driver: ")
+    assert "driver package" in printed[1]  # where it is to be had
     assert "libcuda.so.1: file too short" in printed[1]
     assert printed[2:] == ["True", "True", "[]"]
 

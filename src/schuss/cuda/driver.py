@@ -134,7 +134,9 @@ def _look() -> _Opened:
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        raise DeviceError(f"no NVIDIA driver: {_one_line(error)}") from None
+        raise DeviceError(
+            f"no NVIDIA driver: {_one_line(error)} (it comes with the GPU's driver package)"
+        ) from None
     for symbol in _SYMBOLS:
         if not hasattr(library, symbol):
             raise DeviceError(f"no NVIDIA driver that serves: {_LIBRARY} has no {symbol}")
