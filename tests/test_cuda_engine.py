@@ -189,6 +189,24 @@ def test_sums_in_parts(gpu, tiles_of, monkeypatch, precision, size):
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
+def test_reduced_outputs_do_not_depend_on_earlier_passes(gpu, monkeypatch, precision):
+    """Five rows are cut into other parts than two hundred, also where memory for the many is still there."""
+    monkeypatch.setattr(tiling, "FILL", 4)
+    problem = make_problem((200, 40, 3), 200)
+    network = problem.network("cuda", precision=precision)
+    X, y = network.pair(problem.X, problem.y)
+    results = []
+    for rows_before in (5, 200):
+        engine = network.new_engine(Plan("cuda", 1, 1, precision=precision))
+        engine.load(network.parameters)
+        flat = np.empty(network.n_parameters, np.float32)
+        engine.gradient(X[:rows_before], y[:rows_before], flat)
+        engine.gradient(X[:5], y[:5], flat)
+        results.append(engine.forward(X[:5])[0].tobytes() + flat.tobytes())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
 def test_reduced_training_learns(gpu, precision):
     problem = make_problem((20, 30, 3), 60)
     network = problem.network("cuda", precision=precision)

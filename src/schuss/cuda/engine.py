@@ -164,7 +164,12 @@ class CudaEngine(DeviceParameters):
 
     def _passing_memory(self, capacity: int, *, gradient: bool = False) -> Memory:
         memory = self._passing
-        if memory is None or memory.capacity < capacity or (gradient and memory["gradient"] is None):
+        if self._settings.cut:  # parts go by the capacity: it must not be that of an earlier, larger pass
+            capacity = 1 << (capacity - 1).bit_length()
+        fits = memory is not None and (
+            capacity == memory.capacity if self._settings.cut else capacity <= memory.capacity
+        )
+        if memory is None or not fits or (gradient and memory["gradient"] is None):
             self._passing = None
             self._passing = memory = self._new_memory(capacity, gradient=gradient)
         return memory

@@ -25,8 +25,8 @@ def shape(
     name: str, module: Any, results: Sequence[tuple[int, int]], terms: int, cut: bool, naive: bool = False
 ) -> Kernel:
     """The kernel `name`_large, _medium or _small for results of (rows, columns) and sums of so many terms: the largest
-    tile whose blocks, cut into parts where that is allowed, come near to filling a GPU. The naive
-    program has one size."""
+    tile whose blocks, cut into parts where that is allowed, come near to filling a GPU. The naive program has one size.
+    """
     for size in ("",) if naive else _SIZES:
         kernel: Kernel = module.kernel(f"{name}{size}")
         most = _most_parts(terms, kernel) if cut else 1
