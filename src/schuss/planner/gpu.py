@@ -42,6 +42,13 @@ _HOST_RATE = {8: 25.6e9}
 _HOST_RATE_OF_OTHERS = 51.2e9
 
 
+def refuse_unknown(kind: type, found: Mapping[str, Any], what: str) -> None:
+    """Raise PlanError for a value that is no field of the dataclass `kind`."""
+    unknown = set(found) - {f.name for f in fields(kind)}
+    if unknown:
+        raise PlanError(f"{what}: unknown field {min(unknown)!r}")
+
+
 @dataclass(frozen=True)
 class GpuProfile:
     """What the cost model knows of a GPU.
@@ -137,9 +144,7 @@ class GpuProfile:
             If a field is missing, unknown or of the wrong kind.
         """
         try:
-            unknown = set(found) - {f.name for f in fields(cls)}
-            if unknown:
-                raise PlanError(f"gpu profile: unknown field {min(unknown)!r}")
+            refuse_unknown(cls, found, "gpu profile")
             needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
             lacking = [name for name in needed if name not in found]
             if lacking:

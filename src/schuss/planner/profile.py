@@ -6,12 +6,12 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import PlanError
-from .gpu import GpuProfile
+from .gpu import GpuProfile, refuse_unknown
 
 __all__ = ["Blas", "Gather", "Level", "Profile"]
 
@@ -164,9 +164,7 @@ class Profile:
             If a field is missing, unknown or of the wrong kind.
         """
         try:
-            unknown = set(found) - {f.name for f in fields(cls)}
-            if unknown:
-                raise PlanError(f"machine profile: unknown field {min(unknown)!r}")
+            refuse_unknown(cls, found, "machine profile")
             given = dict(found)
             given["shape"] = {k: tuple(int(n) for n in v) for k, v in found["shape"].items()}
             given["peak"] = {k: _by_threads(v, f"peak {k}") for k, v in found["peak"].items()}
