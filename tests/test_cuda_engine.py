@@ -407,6 +407,18 @@ def test_interrupted_in_the_last_wait(gpu, monkeypatch):
     np.testing.assert_array_equal(engine.fetch(), reference_flat)
 
 
+def test_finite_losses_with_an_infinite_sum(gpu):
+    """In float64 the update waits for the sum, whichever of the two could run first."""
+    problem = make_problem((7, 5, 3), 20, "tanh", "identity", "squared_error", "float64")
+    for _ in range(6):
+        network, engine, X, y = engine_for(problem, "cuda")
+        losses, finite = engine.run(X, np.full_like(y, 7e153), np.arange(20), 10, np.full(2, 1e-160))
+        assert not finite
+        assert losses.tolist() == [np.inf]
+        assert engine.steps_taken == 0
+        np.testing.assert_array_equal(engine.fetch(), network.parameters)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_infinite_penalty_stops_the_step_that_has_it(gpu, dtype):
     """As on the CPU: the step that makes a weight too large is taken, the next one is not."""
